@@ -1,0 +1,1 @@
+"""Benchmarks: each imports the product and prints medians with the machine named."""

@@ -1,0 +1,1 @@
+"""Runnable experiments: thin programs over the retrojax package."""

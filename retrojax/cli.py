@@ -1,0 +1,139 @@
+"""The command `retrojax`: a trained look on files and folders.
+
+Contract: exit 0 = all done; 1 = nothing could be done; 2 = wrong arguments, found before anything
+is compiled, one line on stderr; 3 = done, but for the files that are named. JAX is imported after
+the arguments are parsed, so that `--help` and mistakes answer at once.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from retrojax.inference.bundle import Bundle
+    from retrojax.inference.jobs import Job
+
+_OK, _FAILED, _USAGE, _REJECTS = 0, 1, 2, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Stylize:
+    """Give photographs a retro look. The result has the photograph's size; metadata is removed."""
+
+    inputs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(name="input", metavar="INPUT...")
+    ]
+    """Photographs, and folders of photographs (with their subfolders)."""
+    model: str = "faded-print"
+    """A shipped look (see `retrojax looks`), or the model/ folder of a run."""
+    output: Path = Path("stylized")
+    """Folder for the results: JPEG for JPEG, else PNG. Inputs are never overwritten."""
+    seed: int = 0
+    """Another number gives other grain; the same number gives the same file again."""
+    strength: float = 1.0
+    """From 0 (the photograph) to 1 (the full look)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Looks:
+    """List the looks that come with retrojax."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv: arguments after the program's name; None = those of the process.
+
+    Returns:
+        The exit code; see the module's docstring.
+    """
+    command = tyro.cli(
+        Annotated[Stylize, tyro.conf.subcommand("stylize")]
+        | Annotated[Looks, tyro.conf.subcommand("looks")],
+        prog="retrojax",
+        description="GANs that give photographs a retro look.",
+        args=argv,
+    )
+    try:
+        return _list_looks() if isinstance(command, Looks) else _stylize(command)
+    except ValueError as error:
+        print(f"retrojax: error: {error}", file=sys.stderr)
+        return _USAGE
+
+
+def _list_looks() -> int:
+    from retrojax.inference.bundle import read_description, shipped_bundles
+
+    for name, folder in shipped_bundles().items():
+        about = read_description(folder)["about"]
+        print(f"{name:16} {about.get('summary', about.get('look', ''))}".rstrip())
+    return _OK
+
+
+def _stylize(options: Stylize) -> int:
+    from retrojax.inference.jobs import make_writable, plan_jobs
+
+    if not options.inputs:
+        raise ValueError("give at least one photograph or folder")
+    jobs = plan_jobs(options.inputs, options.output)
+
+    from retrojax.inference.bundle import load_bundle
+    from retrojax.inference.stylize import check_options
+
+    check_options(seed=options.seed, strength=options.strength)
+    bundle = load_bundle(options.model)
+    make_writable(options.output)
+    rejected = _run(jobs, bundle, options)
+    done = len(jobs) - rejected
+    print(f"{done} of {len(jobs)} done with {options.model}, written to {options.output}")
+    if rejected:
+        return _REJECTS if done else _FAILED
+    return _OK
+
+
+def _run(jobs: Sequence["Job"], bundle: "Bundle", options: Stylize) -> int:
+    """Does the jobs; names each file that could not be done, and returns how many."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    rejected = 0
+    # The bar is for people: a log file gets the rejects and the summary.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("stylize", total=len(jobs))
+        for job in jobs:
+            progress.update(bar, description=job.source.name[:40])
+            try:
+                _do(job, bundle, options)
+            except (ValueError, OSError, MemoryError) as error:
+                rejected += 1
+                progress.console.print(
+                    f"retrojax: skipped {job.name}: {error}", markup=False, soft_wrap=True
+                )
+            progress.advance(bar)
+    return rejected
+
+
+def _do(job: "Job", bundle: "Bundle", options: Stylize) -> None:
+    from retrojax.inference.photo import Picture, decode, encode
+    from retrojax.inference.stylize import stylize
+
+    pixels, alpha = decode(job.source)
+    styled = stylize(
+        bundle,
+        pixels,
+        seed=options.seed,
+        name=job.source.name,
+        strength=options.strength,
+    )
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    encode(job.target, Picture(styled, alpha))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

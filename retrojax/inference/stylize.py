@@ -1,0 +1,221 @@
+"""A trained look on one photograph of any size.
+
+Contract: the output has the input's size; it is a pure function of (bundle, image, seed, name,
+strength); memory beside input and output is bounded whatever the size; no tile border shows.
+
+Scale: a bundle was trained on photographs of `pixels_per_mm` pixels per millimetre of a 24x36 mm
+frame, and grain and halation belong to the frame, not to the pixels. A `LookGenerator` on a larger
+photograph therefore computes the colour of each pixel at full size, glow and grain on a copy shrunk
+to the training scale, and enlarges these two. A smaller photograph is taken as it is. The other
+generators cannot be taken apart; they run at full size, in tiles.
+
+Noise is a function of seed, name and position alone, so grain runs on across tile borders.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int, Key, UInt8
+from PIL import Image
+
+from retrojax.inference.bundle import Bundle
+from retrojax.inference.geometry import geometry
+from retrojax.inference.tiles import run_tiled
+from retrojax.models.look import LookGenerator
+
+# Longest side of a tile in pixels: about 0.6 GB of activations in a ResNet of 64 features.
+TILE = 768
+# Pixels of one colour computation; one shape for all pictures, so it is compiled once.
+_CHUNK = 1 << 17
+_FRAME_MM = 36  # Long side of the frame.
+
+Band = tuple[slice, Float[np.ndarray, "rows w 3"]]
+
+
+def stylize(
+    bundle: Bundle,
+    image: UInt8[np.ndarray, "h w 3"],
+    *,
+    seed: int = 0,
+    name: str = "",
+    strength: float = 1.0,
+    tile: int = TILE,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Gives a photograph the look of a bundle.
+
+    Args:
+        bundle: the trained model.
+        image: sRGB, any height and width from 1 pixel.
+        seed: of the grain, 0 to 2**32 - 1.
+        name: of the photograph; two names have different grain under one seed.
+        strength: 0 = the input, 1 = the look, linear between in encoded values.
+        tile: longest side in pixels that is given to the network at once.
+
+    Returns:
+        sRGB, same size.
+
+    Raises:
+        ValueError: if the image is empty, or seed or strength is out of range.
+    """
+    check_options(seed=seed, strength=strength)
+    if image.size == 0:
+        raise ValueError(f"image has shape {image.shape}: it needs at least one pixel")
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(os.fsencode(name)))
+    bands = _look_bands if isinstance(bundle.module, LookGenerator) else _network_bands
+    result = np.empty_like(image)
+    for rows, styled in bands(bundle, image, key, tile):
+        source = image[rows].astype(np.float32)
+        mixed = source + strength * ((styled + 1.0) * 127.5 - source)
+        result[rows] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    return result
+
+
+def check_options(*, seed: int, strength: float) -> None:
+    """Raises ValueError if a seed or strength is out of range."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed {seed} is out of range: take 0 to {2**32 - 1}")
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength {strength} is out of range: take 0 (input) to 1 (full look)")
+
+
+def _network_bands(
+    bundle: Bundle, image: np.ndarray, key: Key[Array, ""], tile: int
+) -> Iterator[Band]:
+    def run(rows: np.ndarray, columns: np.ndarray, top: int, left: int) -> np.ndarray:
+        pixels = image[rows[:, None], columns]
+        noise = _noise(bundle.module, key, (top, left), pixels.shape[:2])
+        return np.asarray(_translate(bundle.module, bundle.variables, pixels, noise))
+
+    multiple, reach = geometry(bundle.module)
+    # Deep U-Nets reach farther than a tile is wide. What far pixels add there is blended away: to
+    # be exact would mean to compute every pixel many times.
+    reach = min(reach, tile // 8)
+    return run_tiled(run, *image.shape[:2], tile=tile, reach=reach, multiple=multiple)
+
+
+def _look_bands(
+    bundle: Bundle, image: np.ndarray, key: Key[Array, ""], tile: int
+) -> Iterator[Band]:
+    look = bundle.module
+    assert isinstance(look, LookGenerator)
+    height, width = image.shape[:2]
+    small = image
+    scale = _FRAME_MM * bundle.pixels_per_mm / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+    def run(rows: np.ndarray, columns: np.ndarray, top: int, left: int) -> np.ndarray:
+        pixels = small[rows[:, None], columns]
+        noise = _noise(look, key, (top, left), pixels.shape[:2])
+        return np.asarray(_look_effects(look, bundle.variables, pixels, noise))
+
+    # The network's own padding is black; reflected surroundings keep its edge out of the picture.
+    tiles = run_tiled(run, *small.shape[:2], tile=tile, reach=look.reach, surround=look.reach)
+    effects = np.concatenate([band for _, band in tiles])
+    rows_at_once = max(1, _CHUNK // width)
+    for first in range(0, height, rows_at_once):
+        rows = slice(first, min(first + rows_at_once, height))
+        glow, grain = np.split(_enlarged_rows(effects, height, width, rows), 2, axis=-1)
+        clean = np.clip(_colours(bundle, image[rows]) + glow, -1.0, 1.0)
+        yield rows, np.clip(clean + grain, -1.0, 1.0)
+
+
+def _colours(bundle: Bundle, pixels: np.ndarray) -> np.ndarray:
+    """The colour part of a look, per pixel, in [-1, 1]."""
+    flat = pixels.reshape(-1, 3)
+    padded = np.pad(flat, ((0, -len(flat) % _CHUNK), (0, 0)))
+    chunks = [
+        np.asarray(_look_colour(bundle.module, bundle.variables, padded[first : first + _CHUNK]))
+        for first in range(0, len(padded), _CHUNK)
+    ]
+    return np.concatenate(chunks)[: len(flat)].reshape(pixels.shape)
+
+
+def _enlarged_rows(effects: np.ndarray, height: int, width: int, rows: slice) -> np.ndarray:
+    """Rows of `effects` enlarged to height x width: the whole is never made."""
+    if effects.shape[:2] == (height, width):
+        return effects[rows]
+    scale = effects.shape[0] / height
+    box = (0, rows.start * scale, effects.shape[1], rows.stop * scale)
+    size = (width, rows.stop - rows.start)
+    planes = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize(size, Image.Resampling.LANCZOS, box=box)
+        for plane in np.moveaxis(effects, -1, 0)
+    ]
+    return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+
+
+@partial(jax.jit, static_argnames=("module",))
+def _translate(
+    module: nn.Module,
+    variables: Any,
+    pixels: UInt8[Array, "h w 3"],
+    noise: Float[Array, "h w n"] | None,
+) -> Float[Array, "h w 3"]:
+    image = module.apply(variables, _signed(pixels)[None], _batched(noise), train=False)
+    return image[0].astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnames=("look",))
+def _look_effects(
+    look: LookGenerator,
+    variables: Any,
+    pixels: UInt8[Array, "h w 3"],
+    noise: Float[Array, "h w n"] | None,
+) -> Float[Array, "h w 6"]:
+    """Glow and grain, side by side in the channels."""
+
+    def effects(look: LookGenerator, source: Array, noise: Array | None) -> Array:
+        nothing = jnp.zeros_like(source)
+        glow = look.glow(source) if look.glow_features else nothing
+        clean = jnp.clip(look.colour(source) + glow, -1.0, 1.0)
+        grain = nothing if noise is None else look.texture(clean, noise)
+        return jnp.concatenate([glow, grain], axis=-1)
+
+    return look.apply(variables, _signed(pixels)[None], _batched(noise), method=effects)[0]
+
+
+@partial(jax.jit, static_argnames=("look",))
+def _look_colour(
+    look: LookGenerator, variables: Any, pixels: UInt8[Array, "n 3"]
+) -> Float[Array, "n 3"]:
+    return look.apply(variables, _signed(pixels)[None, None], method=look.colour)[0, 0]
+
+
+def _noise(
+    module: Any, key: Key[Array, ""], place: tuple[int, int], size: tuple[int, int]
+) -> Float[Array, "h w n"] | None:
+    """Noise for a tile, or None if the module takes none."""
+    if not module.noise_channels:
+        return None
+    # Drawn for one size and cut, so that it is compiled once for tiles of all shapes.
+    side = max(TILE, *size)
+    return _draw(key, *place, side, module.noise_channels)[: size[0], : size[1]]
+
+
+@partial(jax.jit, static_argnames=("side", "channels"))
+def _draw(
+    key: Key[Array, ""], top: Int[Array, ""], left: Int[Array, ""], side: int, channels: int
+) -> Float[Array, "side side channels"]:
+    """Standard normal noise; the value at a position does not depend on the tile it is in."""
+    fold = jax.vmap(jax.random.fold_in, (None, 0))
+    rows = fold(key, top + jnp.arange(side))
+    positions = jax.vmap(fold, (0, None))(rows, left + jnp.arange(side))
+    draw = partial(jax.random.normal, shape=(channels,))
+    return jax.vmap(jax.vmap(draw))(positions)
+
+
+def _batched(noise: Float[Array, "h w n"] | None) -> Float[Array, "1 h w n"] | None:
+    return None if noise is None else noise[None]
+
+
+def _signed(pixels: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return pixels.astype(jnp.float32) / 127.5 - 1.0

@@ -1,0 +1,52 @@
+"""Reconstruction terms for tasks with a target: plain L1, and L1 between blurred images.
+
+Contract: float images [b, h, w, c] of equal shape in [-1, 1]; one float32 value per image out.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def l1(images: Float[Array, "b h w c"], targets: Float[Array, "b h w c"]) -> Float[Array, "b"]:
+    """Mean absolute difference of each image and its target (pix2pix, arXiv:1611.07004, eq. 3)."""
+    if images.shape != targets.shape:
+        raise ValueError(f"images {images.shape} and targets {targets.shape} must be equal shapes")
+    difference = images.astype(jnp.float32) - targets.astype(jnp.float32)
+    return jnp.abs(difference).mean(axis=(1, 2, 3))
+
+
+def blur(images: Float[Array, "b h w c"], *, size: int = 5) -> Float[Array, "b h' w' c"]:
+    """Separable binomial blur without padding, so that no border value is invented.
+
+    Args:
+        images: [b, h, w, c].
+        size: odd number of taps; the standard deviation is sqrt(size - 1) / 2 pixels.
+
+    Returns:
+        [b, h - size + 1, w - size + 1, c].
+
+    Raises:
+        ValueError: if `size` is not a positive odd number or the image is smaller than it.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"size must be a positive odd number of taps, not {size}")
+    if min(images.shape[1:3]) < size:
+        raise ValueError(f"images of {images.shape[1:3]} px are smaller than the blur of {size} px")
+    taps = [1.0]
+    for _ in range(size - 1):
+        taps = [a + b for a, b in zip([0.0, *taps], [*taps, 0.0], strict=True)]
+    total = sum(taps)
+    # Shifted slices: a depthwise convolution is many times slower on CPU.
+    rows = images.shape[1] - size + 1
+    images = sum(tap / total * images[:, i : i + rows] for i, tap in enumerate(taps))
+    columns = images.shape[2] - size + 1
+    return sum(tap / total * images[:, :, i : i + columns] for i, tap in enumerate(taps))
+
+
+def blurred_l1(
+    images: Float[Array, "b h w c"], targets: Float[Array, "b h w c"], *, size: int = 5
+) -> Float[Array, "b"]:
+    """L1 between blurred images: holds colour and tone, leaves fine texture to the adversary."""
+    return l1(
+        blur(images.astype(jnp.float32), size=size), blur(targets.astype(jnp.float32), size=size)
+    )

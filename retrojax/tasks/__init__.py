@@ -1,0 +1,1 @@
+"""Tasks: what is learned. Each joins networks and losses into a few pure functions."""

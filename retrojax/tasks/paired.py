@@ -1,0 +1,202 @@
+"""The paired task: source photographs, targets that show the look, a critic that sees both.
+
+The objective is pix2pix's (Isola et al. 2017, arXiv:1611.07004, eq. 4) with any adversarial loss
+and, for looks, a reconstruction term between *blurred* images: colour and tone are held to the
+target while grain is left to the adversary. Plain L1 would average the grain away.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float, Key, PyTree, UInt8
+
+from retrojax.data.augmentation import flip_each, vary_colours
+from retrojax.film import Look, render
+from retrojax.keys import fold_each, normal_each
+from retrojax.losses import (
+    AdversarialLoss,
+    Penalties,
+    blurred_l1,
+    gradient_penalty,
+    l1,
+    zero_centred_penalty,
+)
+from retrojax.models.look import LookOutput
+from retrojax.tasks.task import Aux, Variables, apply_training, global_mean
+
+Batch = dict[str, Float[Array, "b h w 3"]]
+
+
+@dataclass(frozen=True)
+class PairedTask:
+    """Learns source -> target.
+
+    Attributes:
+        generator: a translation generator, `(source, noise, train=) -> image or LookOutput`.
+        discriminator: a conditional critic, `(images, condition, train=) -> logits`.
+        loss: the adversarial game.
+        crop: side of the square that is learned from, in pixels; raw batches may be larger, so
+            that light from beyond the crop's border is rendered right.
+        look: rendered on the device from the sources; None when raw batches carry targets.
+        pixels_per_mm: resolution of the photographs on a 24x36 mm frame, for the look.
+        adversarial_weight: of the generator's adversarial loss; 0 trains without adversary.
+        discriminator_weight: of the discriminator's adversarial loss.
+        blurred_l1_weight: of L1 between blurred `clean` (or image) and target.
+        l1_weight: of plain L1 between image and target (pix2pix: 100).
+        blur_size: taps of the blur, see `losses.blur`.
+        penalties: gradient penalties on the discriminator.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    loss: AdversarialLoss
+    crop: int
+    look: Look | None
+    pixels_per_mm: float
+    adversarial_weight: float = 1.0
+    discriminator_weight: float = 1.0
+    blurred_l1_weight: float = 20.0
+    l1_weight: float = 0.0
+    blur_size: int = 5
+    penalties: Penalties = Penalties()
+
+    def init(self, key: Key[Array, ""], batch: Batch) -> tuple[Variables, Variables]:
+        """Fresh variables of both players for a prepared batch."""
+        g_key, d_key, noise_key = jax.random.split(key, 3)
+        source = batch["source"]
+        generator = self.generator.init(g_key, source, self.noise(noise_key, source), train=False)
+        discriminator = self.discriminator.init(d_key, batch["target"], source, train=False)
+        return generator, discriminator
+
+    def noise(self, key: Key[Array, ""], source: Array) -> Array | None:
+        """The generator's noise input, drawn per example; None if it takes none."""
+        if not self.generator.noise_channels:
+            return None
+        return normal_each(key, (*source.shape[:3], self.generator.noise_channels))
+
+    def prepare(self, raw: dict[str, UInt8[Array, "b w w 3"]], key: Key[Array, ""]) -> Batch:
+        """Flips, varies colours, renders the look, crops the centre and scales to [-1, 1].
+
+        Args:
+            raw: "source" and, for real pairs, "target": uint8 [b, w, w, 3], w >= crop.
+            key: of this step's preparation.
+
+        Returns:
+            "source" and "target", float32 [b, crop, crop, 3] in [-1, 1].
+        """
+        flip_key, colour_key, render_key = jax.random.split(key, 3)
+        images = {name: values.astype(jnp.float32) / 255.0 for name, values in raw.items()}
+        images = flip_each(flip_key, images)
+        if self.look is not None:
+            source = vary_colours(colour_key, images["source"])
+            images = {"source": source, "target": self.render(render_key, source)}
+        edge = (images["source"].shape[1] - self.crop) // 2
+        middle = slice(edge, edge + self.crop)
+        return {name: values[:, middle, middle] * 2.0 - 1.0 for name, values in images.items()}
+
+    def render(self, key: Key[Array, ""], source: Float[Array, "b h w 3"]) -> Array:
+        """The look on a batch of photographs in [0, 1]."""
+        draw = partial(render, look=self.look, pixels_per_mm=self.pixels_per_mm)
+        return jax.vmap(draw)(fold_each(key, source.shape[0]), source)
+
+    def without_grain(self) -> "PairedTask":
+        """The same task with targets free of grain: what a mean over all seeds should be."""
+        assert self.look is not None
+        return replace(self, look=self.look.without("grain"))
+
+    def generate(
+        self, generator: Variables, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[LookOutput, Aux]:
+        """The generator's picture with noise, and the one without where the network has it."""
+        noise_key, dropout_key = jax.random.split(key)
+        source = batch["source"]
+        noise = self.noise(noise_key, source)
+        output, collections = apply_training(
+            self.generator, generator, source, noise, key=dropout_key
+        )
+        outputs = output if isinstance(output, LookOutput) else LookOutput(output, output)
+        return jax.tree.map(lambda x: x.astype(jnp.float32), outputs), (collections, {})
+
+    def discriminator_loss(
+        self, discriminator: Variables, outputs: LookOutput, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Array, Aux]:
+        """Adversarial loss of D on real and generated targets, plus its penalties."""
+        dropout_key, penalty_key = jax.random.split(key)
+        fake_key, real_key = jax.random.split(dropout_key)
+        source, real, fake = batch["source"], batch["target"], outputs.image
+        judge = partial(apply_training, self.discriminator)
+        # Fake and real in separate passes: BatchNorm must not mix them.
+        fake_logits, collections = judge(discriminator, fake, source, key=fake_key)
+        newer = {"params": discriminator["params"], **collections}
+        real_logits, collections = judge(newer, real, source, key=real_key)
+        adversarial = global_mean(self.loss.discriminator(real_logits, fake_logits))
+        metrics = {
+            "d/adversarial": adversarial,
+            "d/real_logits": real_logits.mean(),
+            "d/fake_logits": fake_logits.mean(),
+        }
+        total = self.discriminator_weight * adversarial
+
+        def critic(images: Array) -> Array:
+            logits, _ = judge(discriminator, images, source, key=real_key)
+            return logits.mean(axis=tuple(range(1, logits.ndim)))
+
+        weights = self.penalties
+        if weights.r1:
+            metrics["d/r1"] = global_mean(zero_centred_penalty(critic, real))
+            total += weights.r1 / 2 * metrics["d/r1"]
+        if weights.r2:
+            metrics["d/r2"] = global_mean(zero_centred_penalty(critic, fake))
+            total += weights.r2 / 2 * metrics["d/r2"]
+        if weights.gradient:
+            value = global_mean(gradient_penalty(critic, penalty_key, real, fake))
+            metrics["d/gradient_penalty"] = value
+            total += weights.gradient * value
+        return total, (collections, metrics)
+
+    def generator_loss(
+        self, discriminator: Variables, outputs: LookOutput, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Array, Aux]:
+        """Adversarial loss of G plus reconstruction."""
+        collections = {name: value for name, value in discriminator.items() if name != "params"}
+        metrics: dict[str, Array] = {}
+        total = jnp.zeros(())
+        if self.adversarial_weight:
+            adversarial, collections = self._adversarial(discriminator, outputs, batch, key)
+            metrics["g/adversarial"] = adversarial
+            total += self.adversarial_weight * adversarial
+        if self.blurred_l1_weight:
+            per_image = blurred_l1(outputs.clean, batch["target"], size=self.blur_size)
+            metrics["g/blurred_l1"] = global_mean(per_image)
+            total += self.blurred_l1_weight * metrics["g/blurred_l1"]
+        if self.l1_weight:
+            metrics["g/l1"] = global_mean(l1(outputs.image, batch["target"]))
+            total += self.l1_weight * metrics["g/l1"]
+        return total, (collections, metrics)
+
+    def _adversarial(
+        self, discriminator: Variables, outputs: LookOutput, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Array, dict[str, PyTree]]:
+        fake_key, real_key = jax.random.split(key)
+        source = batch["source"]
+        judge = partial(apply_training, self.discriminator)
+        fake_logits, collections = judge(discriminator, outputs.image, source, key=fake_key)
+        real_logits = fake_logits
+        if self.loss.uses_real:
+            newer = {"params": discriminator["params"], **collections}
+            real_logits, collections = judge(newer, batch["target"], source, key=real_key)
+        return global_mean(self.loss.generator(real_logits, fake_logits)), collections
+
+    def sample(
+        self, generator: Variables, batch: dict[str, Any], key: Key[Array, ""]
+    ) -> dict[str, Float[Array, "b h w 3"]]:
+        """Evaluation mode: the picture with noise of this key, and the one without."""
+        source = batch["source"]
+        output = self.generator.apply(generator, source, self.noise(key, source), train=False)
+        if isinstance(output, LookOutput):
+            return {"image": output.image, "clean": output.clean}
+        return {"image": output}

@@ -1,0 +1,74 @@
+"""The protocol between a task and the joint step.
+
+A task is a frozen dataclass whose methods are pure functions over the players' Linen variables
+(`{"params": ..., **collections}`). The step knows nothing else about networks, data or losses.
+"""
+
+from typing import Any, Protocol
+
+from flax import linen as nn
+from jaxtyping import Array, Float, Key, PyTree
+
+Variables = dict[str, Any]
+Aux = tuple[dict[str, PyTree], dict[str, Array]]
+"""The new collections of the player passed in, and metrics (float32 scalars)."""
+
+
+class Task(Protocol):
+    """What the joint step needs from a task; `raw` is a host batch, uint8, global batch first."""
+
+    def init(self, key: Key[Array, ""], batch: PyTree) -> tuple[Variables, Variables]:
+        """Fresh variables of the generator and the discriminator for a prepared batch."""
+        ...
+
+    def prepare(self, raw: PyTree, key: Key[Array, ""]) -> PyTree:
+        """Host batch -> float batch, on the device: crop, flip, normalise, render the look."""
+        ...
+
+    def generate(self, generator: Variables, batch: PyTree, key: Key[Array, ""]) -> Any:
+        """Everything that needs the generator's params, once: `(outputs, Aux)`, float32 leaves."""
+        ...
+
+    def discriminator_loss(
+        self, discriminator: Variables, outputs: PyTree, batch: PyTree, key: Key[Array, ""]
+    ) -> tuple[Array, Aux]:
+        """The discriminator's scalar loss on stopped outputs; Aux carries its collections."""
+        ...
+
+    def generator_loss(
+        self, discriminator: Variables, outputs: PyTree, batch: PyTree, key: Key[Array, ""]
+    ) -> tuple[Array, Aux]:
+        """The generator's scalar loss as a function of its outputs; Aux carries D's collections."""
+        ...
+
+    def sample(
+        self, generator: Variables, batch: PyTree, key: Key[Array, ""]
+    ) -> dict[str, Float[Array, "b h w c"]]:
+        """Images in evaluation mode, by name, in [-1, 1]."""
+        ...
+
+
+def apply_training(
+    module: nn.Module, variables: Variables, *args: Any, key: Key[Array, ""]
+) -> tuple[Any, dict[str, PyTree]]:
+    """Applies a module in training mode.
+
+    Args:
+        module: a Linen module whose call takes `train`.
+        variables: its variables.
+        *args: the call's positional arguments.
+        key: key of its dropout masks.
+
+    Returns:
+        The module's output and its new collections (all but params).
+    """
+    names = [name for name in variables if name != "params"]
+    output, changed = module.apply(
+        variables, *args, train=True, mutable=names, rngs={"dropout": key}
+    )
+    return output, {**{name: variables[name] for name in names}, **changed}
+
+
+def global_mean(per_image: Float[Array, "b"]) -> Array:
+    """Mean over the batch; with a sharded batch the compiler makes it the global mean."""
+    return per_image.mean()

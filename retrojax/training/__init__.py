@@ -1,0 +1,1 @@
+"""Training: the state, the one joint step, its placement on devices, checkpoints and the loop."""

@@ -1,0 +1,248 @@
+"""The training loop: compiles the joint step, feeds it, saves, samples and logs.
+
+Order of one iteration, which resuming depends on: take batch k, dispatch step k, read the metrics
+of the step before (the device is never waited for), then save and sample if due. A step's number is
+the number of completed updates. The batch and all randomness of a step are functions of (seed,
+step), so a resumed run is the same run.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from retrojax.data import PhotoData, batches
+from retrojax.tasks.task import Task
+from retrojax.training.checkpoints import Checkpoints
+from retrojax.training.logging import RunLog
+from retrojax.training.placement import Placement, make_placement
+from retrojax.training.state import GanState, init_state
+from retrojax.training.step import Metrics, Order, make_step
+from retrojax.training.stopping import Stopped, stop_on_signals
+
+Sampler = Callable[[GanState, int], None]
+"""Writes samples of a state, given the number of completed updates."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how often.
+
+    Attributes:
+        steps: length of the run in updates.
+        batch_size: images per step over all devices.
+        window: side of the raw squares in pixels.
+        seed: of weights, data order and all noise.
+        order: see `make_step`.
+        ema_halflife_images: see `make_step`.
+        save_every_steps: updates between checkpoints; 0 = by time only.
+        save_every_seconds: seconds between checkpoints; 0 = by steps only.
+        sample_every_steps: updates between sample pictures; 0 = none.
+        log_every_steps: updates between lines of metrics.jsonl.
+    """
+
+    steps: int
+    batch_size: int
+    window: int
+    seed: int = 0
+    order: Order = "alternating"
+    ema_halflife_images: float = 0.0
+    save_every_steps: int = 0
+    save_every_seconds: float = 60.0
+    sample_every_steps: int = 250
+    log_every_steps: int = 10
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of a run went, in seconds.
+
+    Attributes:
+        compile: tracing and compiling the joint step.
+        train: from the first step's dispatch to the end of the last, saving and sampling included.
+        data_wait: share of `train` spent waiting for the next batch, in [0, 1].
+    """
+
+    compile: float
+    train: float
+    data_wait: float
+
+
+def initial_state(
+    task: Task,
+    raw: PyTree,
+    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
+    *,
+    seed: int,
+    ema: bool,
+) -> GanState:
+    """The state at step 0, a function of the seed and the shapes of a raw batch."""
+    root = jax.random.key(seed)
+    init_key, prepare_key, run_key = jax.random.split(root, 3)
+    one = jax.tree.map(lambda x: x[:1], raw)
+
+    @jax.jit
+    def init(one: PyTree) -> GanState:
+        generator, discriminator = task.init(init_key, task.prepare(one, prepare_key))
+        return init_state(run_key, generator, discriminator, optimizers, ema=ema)
+
+    return init(one)
+
+
+def train(
+    task: Task,
+    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
+    data: PhotoData,
+    settings: LoopSettings,
+    run_dir: Path,
+    *,
+    sampler: Sampler | None = None,
+    headline: tuple[str, ...] = (),
+) -> tuple[GanState, Timing]:
+    """Trains to `settings.steps`, going on at the newest checkpoint in `run_dir` if there is one.
+
+    Args:
+        task: what is learned.
+        optimizers: the generator's and the discriminator's optimiser.
+        data: where batches come from.
+        settings: how long and how often.
+        run_dir: the run's folder; checkpoints/ and metrics.jsonl are written there.
+        sampler: called with the state now and then, and at the end.
+        headline: lines shown before the first step (the formula in force, for example).
+
+    Returns:
+        The final state, and where the time went.
+
+    Raises:
+        FloatingPointError: when a metric is not finite; the last checkpoint before it is intact.
+        Stopped: when SIGTERM or SIGINT asked to stop; the state is saved.
+        ValueError: if the devices do not divide the batch.
+    """
+    placement = make_placement(settings.batch_size)
+    ema = settings.ema_halflife_images > 0
+    shape = (settings.batch_size, settings.window, settings.window, 3)
+    names = ("source",) if data.validation[0].target is None else ("source", "target")
+    example = {name: np.zeros(shape, np.uint8) for name in names}
+    state = initial_state(task, example, optimizers, seed=settings.seed, ema=ema)
+    state = placement.put_state(state)
+
+    with Checkpoints(run_dir / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(state)
+        first_step = 0
+        if restored is not None:
+            state, first_step = restored
+        with RunLog(
+            run_dir,
+            total_steps=settings.steps,
+            first_step=first_step,
+            images_per_step=settings.batch_size,
+        ) as log:
+            for line in (*headline, *checkpoints.notes):
+                log.note(line)
+            if restored is not None:
+                log.note(f"resuming at step {first_step}")
+            if first_step >= settings.steps:
+                return state, Timing(0.0, 0.0, 0.0)
+            return _run(
+                task, optimizers, data, settings, placement, state, first_step,
+                checkpoints, log, sampler, example,
+            )  # fmt: skip
+
+
+def _run(
+    task: Task,
+    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
+    data: PhotoData,
+    settings: LoopSettings,
+    placement: Placement,
+    state: GanState,
+    first_step: int,
+    checkpoints: Checkpoints,
+    log: RunLog,
+    sampler: Sampler | None,
+    example: dict[str, np.ndarray],
+) -> tuple[GanState, Timing]:
+    log.note(f"compiling the step for {placement.mesh.size} device(s) ...")
+    begin = time.perf_counter()
+    step = make_step(
+        task,
+        optimizers,
+        order=settings.order,
+        ema_halflife_images=settings.ema_halflife_images,
+    )
+    compiled = placement.compile(step, state, placement.put_batch(example))
+    compile_seconds = time.perf_counter() - begin
+    log.note(f"compiled in {compile_seconds:.1f} s")
+
+    stream = batches(
+        data,
+        batch_size=settings.batch_size,
+        window=settings.window,
+        seed=settings.seed,
+        first_step=first_step,
+        steps=settings.steps - first_step,
+    )
+    begin = saved = time.perf_counter()
+    waited = 0.0
+    pending: tuple[int, Metrics] | None = None
+    try:
+        with stop_on_signals() as request:
+            for done in range(first_step + 1, settings.steps + 1):
+                asked = time.perf_counter()
+                raw = placement.put_batch(next(stream))
+                waited += time.perf_counter() - asked
+                with jax.transfer_guard("disallow"):
+                    state, metrics = compiled(state, raw)
+                pending = _read(log, settings, pending, (done, metrics))
+
+                last = done == settings.steps
+                due = settings.save_every_steps and done % settings.save_every_steps == 0
+                late = (
+                    settings.save_every_seconds
+                    and time.perf_counter() - saved > settings.save_every_seconds
+                )
+                stopping = request.signal_number is not None
+                if due or late or last or stopping:
+                    # Only finite states are saved: this step's metrics are read first.
+                    pending = _read(log, settings, pending, None)
+                    checkpoints.save(done, state, force=last or stopping)
+                    saved = time.perf_counter()
+                if stopping and not last:
+                    checkpoints.wait()
+                    raise Stopped(done, request.signal_number or 0)
+                sampling = settings.sample_every_steps
+                if sampler and (last or (sampling and done % sampling == 0)):
+                    sampler(state, done)
+    finally:
+        stream.close()
+    jax.block_until_ready(state)
+    seconds = time.perf_counter() - begin
+    checkpoints.wait()
+    return state, Timing(compile_seconds, seconds, waited / seconds)
+
+
+def _read(
+    log: RunLog,
+    settings: LoopSettings,
+    pending: tuple[int, Metrics] | None,
+    newest: tuple[int, Metrics] | None,
+) -> tuple[int, Metrics] | None:
+    """Reads and logs the metrics of the step before; returns those to be read next time."""
+    if pending is not None:
+        done, values = pending
+        metrics: dict[str, Any] = {name: float(v) for name, v in jax.device_get(values).items()}
+        broken = [name for name, value in metrics.items() if not np.isfinite(value)]
+        if broken:
+            raise FloatingPointError(
+                f"step {done}: {', '.join(broken)} is not finite; lower --learning-rate, or run "
+                "the same command to go on at the last checkpoint"
+            )
+        if done % settings.log_every_steps == 0 or done in (1, settings.steps):
+            log.metrics(done, metrics)
+    return newest
