@@ -17,7 +17,7 @@ def build_generator(config: Config) -> nn.Module:
     """The generator network."""
     dtype = jnp.dtype(config.dtype)
     if config.generator == "look":
-        return LookGenerator(colour_features=config.generator_features, dtype=dtype)
+        return LookGenerator(features=config.generator_features, dtype=dtype)
     if config.generator == "resnet":
         return ResNetGenerator(
             features=config.generator_features, blocks=6, noise_channels=3, dtype=dtype
@@ -66,13 +66,11 @@ def build_optimizers(
     config: Config,
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """The generator's and the discriminator's optimiser."""
-    d_rate = config.discriminator_learning_rate or config.learning_rate
-
     def build(rate: float) -> optax.GradientTransformation:
         schedule = make_schedule(config.schedule, rate, steps=config.steps)
         return make_optimizer(config.optimizer, schedule, b1=config.b1, b2=config.b2)
 
-    return build(config.learning_rate), build(d_rate)
+    return build(config.learning_rate), build(config.discriminator_learning_rate)
 
 
 def build_settings(config: Config) -> LoopSettings:

@@ -14,6 +14,7 @@ LookName = Literal[
     "noir",
     "tungsten-cine",
     "expired",
+    "cyanotype",
 ]
 
 
@@ -29,7 +30,7 @@ class Config:
     """Look rendered from the photographs; ignored for --data=pairs."""
     data: str = "bundled"
     """bundled | folder:PATH | pairs:SOURCE,TARGET | tfds:NAME[:FEATURE]"""
-    steps: int = 1500
+    steps: int = 1200
     """Length of the run in updates; may be raised to go on with a finished run."""
     batch_size: int = 16
     """Images per step over all devices."""
@@ -52,7 +53,7 @@ class Config:
     """Width of the discriminator's first layer."""
     discriminator_layers: int = 2
     """Strided layers of the patch discriminator."""
-    discriminator_norm: Literal["none", "instance", "batch"] = "none"
+    discriminator_norm: Literal["none", "instance", "batch"] = "instance"
     """Normalisation in the discriminator."""
 
     adversarial_weight: float = 1.0
@@ -72,15 +73,15 @@ class Config:
 
     optimizer: Literal["adam", "sgd"] = "adam"
     """Optimiser of both players."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 2e-4
     """The generator's learning rate."""
-    discriminator_learning_rate: float | None = None
-    """The discriminator's; None = the generator's."""
+    discriminator_learning_rate: float = 5e-4
+    """The discriminator's learning rate."""
     b1: float = 0.5
     """Adam's first decay."""
     b2: float = 0.99
     """Adam's second decay."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
     """Learning rate: constant, or down to 0 over the second half."""
     order: Literal["alternating", "simultaneous"] = "alternating"
     """Whether the generator meets the discriminator just updated, or the old one."""
@@ -116,11 +117,17 @@ class Config:
                 raise ValueError(
                     f"{flag(name)} must be at least {least}, not {getattr(self, name)}"
                 )
-        if not self.learning_rate > 0:
-            raise ValueError(f"--learning-rate must be above 0, not {self.learning_rate}")
+        for name in ("learning_rate", "discriminator_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{flag(name)} must be above 0, not {getattr(self, name)}")
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{flag(name)} must lie in [0, 1), not {getattr(self, name)}")
+        if self.generator == "look" and not self.blurred_l1_weight:
+            raise ValueError(
+                "--blurred-l1-weight must be above 0 for --generator=look, whose colours learn "
+                "from it alone; or choose --generator=unet"
+            )
         if not (self.adversarial_weight or self.blurred_l1_weight or self.l1_weight):
             raise ValueError(
                 "--adversarial-weight, --blurred-l1-weight and --l1-weight are all 0: "

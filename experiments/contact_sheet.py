@@ -9,6 +9,7 @@ import math
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import skimage
 from jaxtyping import UInt8
@@ -33,7 +34,7 @@ def read_photograph(name: str) -> UInt8[np.ndarray, "h w 3"]:
 
 def develop(photograph: UInt8[np.ndarray, "h w 3"], look: Look, seed: int) -> Image.Image:
     """Renders one photograph as a whole frame."""
-    pixels = render(jax.random.key(seed), np.float32(photograph) / 255, look)
+    pixels = render(jax.random.key(seed), jnp.asarray(photograph, jnp.float32) / 255, look)
     return Image.fromarray(np.round(np.asarray(pixels) * 255).astype(np.uint8))
 
 
@@ -59,7 +60,7 @@ def draw_sheet(*, columns: int, seed: int) -> Image.Image:
 
 def main() -> None:
     """Parses the command line and writes the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="a .png or .jpg file")
     parser.add_argument("--columns", type=int, default=2, help="looks side by side")
     parser.add_argument("--seed", type=int, default=0, help="of grain, dust and leaks")

@@ -121,7 +121,8 @@ class LookRun:
         )
         for index, photo in enumerate(self.data.validation):
             for name, images in pictures.items():
-                write_png(folder / "samples" / f"final-{photo.name}-{name}.png", images[index])
+                stem = photo.name.replace("/", "_")
+                write_png(folder / "samples" / f"final-{stem}-{name}.png", images[index])
         generator = self.task.generator
         save_bundle(
             folder / "model",
@@ -166,7 +167,8 @@ def open_look_run(config: Config) -> LookRun:
     for line in data.skipped:
         print(f"experiments.run: skipped {line}", file=sys.stderr)
     task = build_task(config, paired_data=data.validation[0].target is not None)
-    open_run(config.folder, as_dict(config), may_change=MAY_CHANGE)
+    written = {**as_dict(config), "data_fingerprint": data.fingerprint}
+    open_run(config.folder, written, may_change=MAY_CHANGE)
     return LookRun(config, data, task, started)
 
 

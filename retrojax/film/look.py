@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-# Tree transformations put floats, tracers and shapes in the place of a leaf: no narrower type holds.
+# Tree transformations put floats, tracers and shapes in the place of a leaf: no narrower type fits.
 Scalar = Any
 Rgb = Any
 
@@ -151,7 +151,7 @@ class Scratches:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """All parameters of the film renderer. `Look()` changes nothing; None is off and costs nothing."""
+    """All parameters of the film renderer. `Look()` changes nothing; None is off and free."""
 
     exposure: Exposure | None = None
     white_balance: WhiteBalance | None = None

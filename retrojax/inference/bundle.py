@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -156,7 +156,11 @@ def load_bundle(where: str | Path) -> Bundle:
 
 
 def find_bundle(where: str | Path) -> Path:
-    """Folder of the bundle called `where`; see `load_bundle` for the rule and the error."""
+    """Folder of the bundle called `where`; see `load_bundle` for the rule.
+
+    Raises:
+        ValueError: it is neither a shipped look nor a folder; the message lists the looks.
+    """
     shipped = shipped_bundles()
     if isinstance(where, str) and where in shipped:
         return shipped[where]
@@ -227,7 +231,7 @@ def _check_fit(module: nn.Module, flat: Mapping[str, np.ndarray], folder: Path) 
             f"{folder / DESCRIPTION_FILE}: the generator cannot be built from its options "
             f"({_first_line(error)}); copy the bundle again"
         ) from error
-    flat_wanted = flatten_dict(dict(wanted), sep="/")
+    flat_wanted = cast("dict[str, jax.ShapeDtypeStruct]", flatten_dict(dict(wanted), sep="/"))
     expected = {key: (leaf.shape, str(leaf.dtype)) for key, leaf in flat_wanted.items()}
     found = {key: (leaf.shape, str(leaf.dtype)) for key, leaf in flat.items()}
     if expected != found:

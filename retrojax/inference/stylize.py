@@ -78,7 +78,11 @@ def stylize(
 
 
 def check_options(*, seed: int, strength: float) -> None:
-    """Raises ValueError if a seed or strength is out of range."""
+    """Checks the options of `stylize` before anything is loaded.
+
+    Raises:
+        ValueError: for a seed or a strength that is out of range.
+    """
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed {seed} is out of range: take 0 to {2**32 - 1}")
     if not 0.0 <= strength <= 1.0:
@@ -187,7 +191,11 @@ def _look_effects(
 def _look_colour(
     look: LookGenerator, variables: Any, pixels: UInt8[Array, "n 3"]
 ) -> Float[Array, "n 3"]:
-    return look.apply(variables, _signed(pixels)[None, None], method=look.colour)[0, 0]
+    # Linen parts that `setup` declares are met inside `apply` only.
+    colours = look.apply(
+        variables, _signed(pixels)[None, None], method=lambda module, x: module.colour(x)
+    )
+    return jnp.asarray(colours)[0, 0]
 
 
 def _noise(

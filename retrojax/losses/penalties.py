@@ -81,6 +81,9 @@ def gradient_penalty(
 
     Returns:
         (norm - 1)^2, one float32 per image.
+
+    Raises:
+        ValueError: for real and fake images of different shapes.
     """
     if real.shape != fake.shape:
         raise ValueError(f"real {real.shape} and fake {fake.shape} must have the same shape")

@@ -3,19 +3,26 @@
 Contract: float images [b, h, w, c] of equal shape in [-1, 1]; one float32 value per image out.
 """
 
+from functools import reduce
+from operator import add
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
 def l1(images: Float[Array, "b h w c"], targets: Float[Array, "b h w c"]) -> Float[Array, "b"]:
-    """Mean absolute difference of each image and its target (pix2pix, arXiv:1611.07004, eq. 3)."""
+    """Mean absolute difference of each image and its target (pix2pix, arXiv:1611.07004, eq. 3).
+
+    Raises:
+        ValueError: for images and targets of different shapes.
+    """
     if images.shape != targets.shape:
         raise ValueError(f"images {images.shape} and targets {targets.shape} must be equal shapes")
     difference = images.astype(jnp.float32) - targets.astype(jnp.float32)
     return jnp.abs(difference).mean(axis=(1, 2, 3))
 
 
-def blur(images: Float[Array, "b h w c"], *, size: int = 5) -> Float[Array, "b h' w' c"]:
+def blur(images: Float[Array, "b h w c"], *, size: int = 5) -> Float[Array, "b h2 w2 c"]:
     """Separable binomial blur without padding, so that no border value is invented.
 
     Args:
@@ -38,9 +45,9 @@ def blur(images: Float[Array, "b h w c"], *, size: int = 5) -> Float[Array, "b h
     total = sum(taps)
     # Shifted slices: a depthwise convolution is many times slower on CPU.
     rows = images.shape[1] - size + 1
-    images = sum(tap / total * images[:, i : i + rows] for i, tap in enumerate(taps))
+    images = reduce(add, (tap / total * images[:, i : i + rows] for i, tap in enumerate(taps)))
     columns = images.shape[2] - size + 1
-    return sum(tap / total * images[:, :, i : i + columns] for i, tap in enumerate(taps))
+    return reduce(add, (tap / total * images[:, :, i : i + columns] for i, tap in enumerate(taps)))
 
 
 def blurred_l1(

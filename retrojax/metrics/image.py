@@ -93,7 +93,11 @@ def luma_similarity(
 
 
 def check_pair(output: Float[np.ndarray, "..."], target: Float[np.ndarray, "..."]) -> None:
-    """Raise ValueError unless both images have one size and lie in [0, 1]."""
+    """Checks two images that are to be compared.
+
+    Raises:
+        ValueError: unless both have one size and lie in [0, 1].
+    """
     if output.shape != target.shape:
         raise ValueError(
             f"the two images must have one size, got {output.shape} and {target.shape}; "

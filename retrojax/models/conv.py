@@ -73,7 +73,7 @@ def conv(
     Raises:
         ValueError: if the kernel is larger than the padded input.
     """
-    conv_size(x.shape[1:3], w.shape[:2], stride, pads)
+    conv_size((x.shape[1], x.shape[2]), (w.shape[0], w.shape[1]), stride, pads)
     return lax.conv_general_dilated(
         x, w.astype(x.dtype), (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -181,7 +181,7 @@ def _conv_forward(x, w, stride, pads):
 def _conv_backward(stride, pads, saved, g):
     x, w = saved
     dx = _transpose(g, w, stride, pads, x.shape[1:3])
-    return dx, weight_gradient(x, g, stride, pads, w.shape[:2]).astype(w.dtype)
+    return dx, jnp.asarray(weight_gradient(x, g, stride, pads, w.shape[:2]), w.dtype)
 
 
 def _transpose_forward(y, w, stride, pads, size):
@@ -190,7 +190,7 @@ def _transpose_forward(y, w, stride, pads, size):
 
 def _transpose_backward(stride, pads, size, saved, g):
     y, w = saved
-    dw = weight_gradient(g, y, stride, pads, w.shape[:2]).astype(w.dtype)
+    dw = jnp.asarray(weight_gradient(g, y, stride, pads, w.shape[:2]), w.dtype)
     return conv(g, w, stride, pads), dw
 
 

@@ -57,7 +57,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (k, k, x.shape[-1], self.features))
         x = x.astype(self.dtype or x.dtype)
         if self.padding == "same":
-            pads = convolution.same_pads(x.shape[1:3], (k, k), self.stride)
+            pads = convolution.same_pads((x.shape[1], x.shape[2]), (k, k), self.stride)
         else:
             pads = _explicit_pads(self.padding)
         return _add_bias(self, convolution.conv(x, kernel, self.stride, pads))
@@ -105,7 +105,8 @@ class ConvTranspose(nn.Module):
         if self.padding == "same":
             # A kernel narrower than the stride leaves gaps: the output ends with them.
             lo = max(k - self.stride, 0) // 2
-            pads = ((lo, k - self.stride - lo),) * 2
+            edge = (lo, k - self.stride - lo)
+            pads = (edge, edge)
         else:
             pads = _explicit_pads(self.padding)
         return _add_bias(self, convolution.conv_transpose(x, kernel, self.stride, pads))

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PyTree, UInt8
 
@@ -70,7 +71,7 @@ class PairedTask:
         source = batch["source"]
         generator = self.generator.init(g_key, source, self.noise(noise_key, source), train=False)
         discriminator = self.discriminator.init(d_key, batch["target"], source, train=False)
-        return generator, discriminator
+        return dict(generator), dict(discriminator)
 
     def noise(self, key: Key[Array, ""], source: Array) -> Array | None:
         """The generator's noise input, drawn per example; None if it takes none."""
@@ -78,7 +79,7 @@ class PairedTask:
             return None
         return normal_each(key, (*source.shape[:3], self.generator.noise_channels))
 
-    def prepare(self, raw: dict[str, UInt8[Array, "b w w 3"]], key: Key[Array, ""]) -> Batch:
+    def prepare(self, raw: dict[str, UInt8[Array | np.ndarray, "b w w 3"]], key: Key[Array, ""]) -> Batch:
         """Flips, varies colours, renders the look, crops the centre and scales to [-1, 1].
 
         Args:
@@ -100,6 +101,7 @@ class PairedTask:
 
     def render(self, key: Key[Array, ""], source: Float[Array, "b h w 3"]) -> Array:
         """The look on a batch of photographs in [0, 1]."""
+        assert self.look is not None
         draw = partial(render, look=self.look, pixels_per_mm=self.pixels_per_mm)
         return jax.vmap(draw)(fold_each(key, source.shape[0]), source)
 
@@ -199,4 +201,4 @@ class PairedTask:
         output = self.generator.apply(generator, source, self.noise(key, source), train=False)
         if isinstance(output, LookOutput):
             return {"image": output.image, "clean": output.clean}
-        return {"image": output}
+        return {"image": jnp.asarray(output)}

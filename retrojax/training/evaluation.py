@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from retrojax.data import Photo
-from retrojax.film import luma
+from retrojax.film.colour import luma
 from retrojax.film.lut import apply_lut, fit_lut
 from retrojax.metrics import (
     PhotoRenderings,
@@ -24,7 +24,7 @@ from retrojax.metrics import (
 from retrojax.tasks.paired import PairedTask
 from retrojax.tasks.task import Variables
 
-SEEDS = 8
+SEEDS = 32
 INPUT, LUT, TRAINED = "untouched input", "LUT + noise", "trained"
 _LEVELS = 16
 

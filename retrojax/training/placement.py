@@ -59,7 +59,10 @@ class Placement:
         return jitted.lower(state, batch).compile()
 
 
-def make_placement(batch_size: int, devices: Sequence[jax.Device] | None = None) -> Placement:
+def make_placement(
+    batch_size: int,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> Placement:
     """A one-dimensional data-parallel mesh.
 
     Args:

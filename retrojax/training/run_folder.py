@@ -51,7 +51,7 @@ def _refuse_differences(
 ) -> None:
     fields = sorted((known.keys() | config.keys()) - may_change)
     differing = [
-        f"--{field.replace('_', '-')} was {known.get(field)!r}, now {config.get(field)!r}"
+        f"{field} was {known.get(field)!r}, now {config.get(field)!r}"
         for field in fields
         if known.get(field) != config.get(field)
     ]

@@ -1,4 +1,4 @@
-"""The joint step: both players' updates as one pure function `(state, raw batch) -> (state, metrics)`.
+"""The joint step: both players' updates as one function `(state, raw batch) -> (state, metrics)`.
 
 The generator runs forward once. Its outputs, stopped, train the discriminator; the gradient of the
 generator's loss with respect to those outputs is then pulled back through the recorded forward
@@ -29,7 +29,9 @@ def apply_gradients(
     return TrainState(optax.apply_updates(player.params, updates), opt_state, player.collections)
 
 
-def average(ema: PyTree, params: PyTree, *, images_seen: Array, batch: int, halflife: float):
+def average(
+    ema: PyTree, params: PyTree, *, images_seen: Array, batch: int, halflife: float
+) -> PyTree:
     """Exponential moving average with a half-life in images, ramped up at the start.
 
     The half-life in force is `min(halflife, 0.05 * images_seen)` (Karras et al. 2020,
@@ -127,8 +129,8 @@ def make_step(
                 halflife=ema_halflife_images,
             )
         metrics = {**generate_metrics, **d_metrics, **g_metrics}
-        metrics["g/gradient_norm"] = optax.global_norm(g_gradients)
-        metrics["d/gradient_norm"] = optax.global_norm(d_gradients)
+        metrics["g/gradient_norm"] = optax.tree.norm(g_gradients)
+        metrics["d/gradient_norm"] = optax.tree.norm(d_gradients)
         return GanState(new_g, new_d, ema, state.step + 1, state.key), metrics
 
     return step

@@ -9,7 +9,7 @@ from retrojax.inference.bundle import Bundle, load_bundle, save_bundle
 from retrojax.models import LookGenerator, ResNetGenerator, UNetGenerator
 
 LOOK_OPTIONS = {
-    "colour_features": 4,
+    "lut_size": 3,
     "glow_features": 2,
     "glow_size": 7,
     "texture_features": 3,
@@ -24,7 +24,9 @@ def drawn(module, seed=0):
     noise = jnp.zeros((1, 32, 32, module.noise_channels)) if module.noise_channels else None
     shapes = jax.eval_shape(module.init, jax.random.key(0), source, noise)
     draw = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: draw.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(draw.normal(0, 0.3, leaf.shape), jnp.float32), shapes
+    )
 
 
 @pytest.fixture

@@ -125,8 +125,8 @@ def test_nan_weights_are_refused(tmp_path, resnet):
             "unknown generator 'vae'; known: look, resnet",
         ),
         (lambda d: d["generator"]["options"].update(x=1), "wrong options for generator 'look'"),
-        (lambda d: d["generator"]["options"].update(colour_features=5), "do not fit.*file .*gen"),
-        (lambda d: d["generator"]["options"].update(colour_features=-1), "cannot be built"),
+        (lambda d: d["generator"]["options"].update(lut_size=5), "do not fit.*file .*gen"),
+        (lambda d: d["generator"]["options"].update(lut_size=-1), "cannot be built"),
         (lambda d: d["generator"]["options"].update(noise_channels="3"), "wrong opt|cannot be"),
     ],
 )

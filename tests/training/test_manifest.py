@@ -1,4 +1,4 @@
-"""The record of a checkpoint: whatever happens to the files, `verify` sees it and reads no other."""
+"""The record of a checkpoint: whatever befalls the files, `verify` sees it and reads no other."""
 
 import json
 import os
