@@ -1,4 +1,4 @@
-"""From a configuration to the objects of a run: networks, task, optimisers, loop settings."""
+"""From a configuration to the objects of a run: networks, task, optimisers."""
 
 import jax.numpy as jnp
 import optax
@@ -9,7 +9,6 @@ from retrojax.film import POSITIONED, Look, look
 from retrojax.losses import DEFAULT_PENALTIES, Penalties, adversarial_loss
 from retrojax.models import LookGenerator, PatchDiscriminator, ResNetGenerator, UNetGenerator
 from retrojax.tasks.paired import PairedTask
-from retrojax.training.loop import LoopSettings
 from retrojax.training.optimizers import make_optimizer, make_schedule
 
 
@@ -47,8 +46,10 @@ def build_task(config: Config, *, paired_data: bool) -> PairedTask:
         discriminator=PatchDiscriminator(
             features=config.discriminator_features,
             layers=config.discriminator_layers,
+            kernel_size=config.discriminator_kernel,
             norm=config.discriminator_norm,
             dtype=jnp.dtype(config.dtype),
+            detail=config.discriminator_detail,
         ),
         loss=adversarial_loss(config.loss),
         crop=config.crop,
@@ -66,24 +67,9 @@ def build_optimizers(
     config: Config,
 ) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """The generator's and the discriminator's optimiser."""
+
     def build(rate: float) -> optax.GradientTransformation:
         schedule = make_schedule(config.schedule, rate, steps=config.steps)
         return make_optimizer(config.optimizer, schedule, b1=config.b1, b2=config.b2)
 
     return build(config.learning_rate), build(config.discriminator_learning_rate)
-
-
-def build_settings(config: Config) -> LoopSettings:
-    """How long and how often."""
-    return LoopSettings(
-        steps=config.steps,
-        batch_size=config.batch_size,
-        window=config.window,
-        seed=config.seed,
-        order=config.order,
-        ema_halflife_images=config.ema_halflife_images,
-        save_every_steps=config.save_every_steps,
-        save_every_seconds=config.save_every_seconds,
-        sample_every_steps=config.sample_every_steps,
-        log_every_steps=config.log_every_steps,
-    )

@@ -30,7 +30,7 @@ class Config:
     """Look rendered from the photographs; ignored for --data=pairs."""
     data: str = "bundled"
     """bundled | folder:PATH | pairs:SOURCE,TARGET | tfds:NAME[:FEATURE]"""
-    steps: int = 1200
+    steps: int = 1000
     """Length of the run in updates; may be raised to go on with a finished run."""
     batch_size: int = 16
     """Images per step over all devices."""
@@ -47,14 +47,18 @@ class Config:
 
     generator: Literal["look", "resnet", "unet"] = "look"
     """Network that makes the picture."""
-    generator_features: int = 32
+    generator_features: int = 16
     """Width of the generator."""
-    discriminator_features: int = 32
+    discriminator_features: int = 24
     """Width of the discriminator's first layer."""
     discriminator_layers: int = 2
     """Strided layers of the patch discriminator."""
+    discriminator_kernel: int = 3
+    """Kernel size in the discriminator (pix2pix: 4)."""
     discriminator_norm: Literal["none", "instance", "batch"] = "instance"
     """Normalisation in the discriminator."""
+    discriminator_detail: float = 5.0
+    """Amplification of fine detail in the discriminator's input; 0 = the picture alone."""
 
     adversarial_weight: float = 1.0
     """Weight of the generator's adversarial loss; 0 = trained without adversary."""
@@ -108,6 +112,7 @@ class Config:
         at_least = {
             "steps": 1, "batch_size": 1, "crop": 16, "margin": 0, "photo_size": 32, "seed": 0,
             "generator_features": 1, "discriminator_features": 1, "discriminator_layers": 1,
+            "discriminator_kernel": 1, "discriminator_detail": 0,
             "adversarial_weight": 0, "discriminator_weight": 0, "blurred_l1_weight": 0,
             "l1_weight": 0, "ema_halflife_images": 0, "save_every_steps": 0,
             "save_every_seconds": 0, "sample_every_steps": 0, "log_every_steps": 1,

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments.build import build_optimizers, build_settings, build_task
+from experiments.build import build_optimizers, build_task
 from experiments.config import MAY_CHANGE, Config, as_dict
 from retrojax.data import PhotoData, batches, open_data
 from retrojax.inference.bundle import save_bundle
@@ -21,7 +21,7 @@ from retrojax.models import GENERATORS
 from retrojax.tasks.paired import PairedTask
 from retrojax.training.evaluation import TRAINED, common_crop, evaluate, fit_baseline
 from retrojax.training.log_file import append_line, read_lines
-from retrojax.training.loop import Timing, train
+from retrojax.training.loop import LoopSettings, Sampler, Timing, train
 from retrojax.training.placement import make_placement
 from retrojax.training.report import write_report
 from retrojax.training.run_folder import open_run
@@ -52,7 +52,7 @@ class LookRun:
                 self.task,
                 build_optimizers(config),
                 self.data,
-                build_settings(config),
+                _settings(config),
                 folder,
                 sampler=self._sampler(),
                 headline=(
@@ -68,8 +68,8 @@ class LookRun:
         console.print(f"report  {folder / 'report.html'}")
         console.print(f"use it  retrojax stylize PHOTO --model {folder / 'model'}")
 
-    def _sampler(self):
-        """Writes sample grids of the same photographs with the same seed."""
+    def _sampler(self) -> Sampler:
+        """Draws a grid of the same photographs with the same seed."""
         photos = common_crop(self.data.validation[:3], largest=SAMPLE_SIDE)
         key = jax.random.key(SAMPLE_KEY)
         source = photos["source"] / np.float32(255)
@@ -81,17 +81,16 @@ class LookRun:
             lambda variables: self.task.sample(variables, {"source": source * 2 - 1}, key)["image"]
         )
 
-        def write(state: GanState, step: int) -> None:
+        def grid(state: GanState) -> np.ndarray:
             output = np.asarray(draw(state.sampling_variables), np.float32)
             output = np.rint(np.clip(output / 2 + 0.5, 0, 1) * 255)
             rows = [
                 [image.astype(np.uint8) for image in row]
                 for row in zip(photos["source"], output, target, strict=True)
             ]
-            grid = sample_grid(rows, labels=["source", "output", "target"])
-            write_png(self.config.folder / "samples" / f"{step:08d}.png", grid)
+            return sample_grid(rows, labels=["source", "output", "target"])
 
-        return write
+        return grid
 
     def _judge(self, state: GanState, timing: Timing) -> None:
         """Figures on held-out photographs, pictures for the report, and the model."""
@@ -170,6 +169,22 @@ def open_look_run(config: Config) -> LookRun:
     written = {**as_dict(config), "data_fingerprint": data.fingerprint}
     open_run(config.folder, written, may_change=MAY_CHANGE)
     return LookRun(config, data, task, started)
+
+
+def _settings(config: Config) -> LoopSettings:
+    """How long and how often."""
+    return LoopSettings(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        window=config.window,
+        seed=config.seed,
+        order=config.order,
+        ema_halflife_images=config.ema_halflife_images,
+        save_every_steps=config.save_every_steps,
+        save_every_seconds=config.save_every_seconds,
+        sample_every_steps=config.sample_every_steps,
+        log_every_steps=config.log_every_steps,
+    )
 
 
 def _options(generator: object) -> dict[str, object]:

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments)
         # The stack is loaded after parsing, so that --help and a wrong flag answer at once.
+        print("loading JAX and the photographs ...", flush=True)
         from experiments.look_run import open_look_run
 
         run = open_look_run(config)

@@ -1,16 +1,17 @@
 """Trains the looks that come with the package: `python -m experiments.ship_bundles`.
 
-One main job per look (finished runs in runs/ are taken as they are); each run's model/ folder is
-copied to retrojax/inference/bundles/LOOK.
+One main job per look, in its own folder (a finished run is taken as it is); each run's model/
+folder is copied to retrojax/inference/bundles/LOOK.
 """
 
 import argparse
 import shutil
 from pathlib import Path
 
+from experiments.config import Config, LookName
 from experiments.run import main as run
 
-LOOKS = ("faded-print", "cross-process", "tungsten-cine", "sepia", "instant")
+LOOKS: tuple[LookName, ...] = ("faded-print", "cross-process", "tungsten-cine")
 BUNDLES = Path(__file__).parents[1] / "retrojax" / "inference" / "bundles"
 
 
@@ -19,10 +20,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--looks", nargs="+", choices=LOOKS, default=LOOKS)
     for look in parser.parse_args().looks:
-        folder = Path("runs") / f"bundle-{look}"
-        code = run([f"--look={look}", f"--run-dir={folder}"])
+        code = run([f"--look={look}"])
         if code:
             raise SystemExit(code)
+        folder = Config(look=look).folder
         target = BUNDLES / look
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(folder / "model", target)

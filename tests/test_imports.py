@@ -53,6 +53,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "flax": ("retrojax/models/", "retrojax/tasks/", "retrojax/inference/", "experiments/build.py"),
     "grain": ("retrojax/data/",),
+    "matplotlib": ("retrojax/training/curves.py",),
     "optax": ("retrojax/training/", "experiments/build.py", "benchmarks/"),
     "orbax": ("retrojax/training/checkpoints.py",),
     "safetensors": ("retrojax/inference/bundle.py",),
@@ -176,6 +177,13 @@ def test_models_losses_and_film_load_no_heavy_library():
 def test_configuration_loads_no_command_line_and_no_data():
     loaded = loaded_after("import experiments.config, experiments.presets")
     assert not loaded & {"tyro", "jax", "flax", "numpy", "grain", "orbax", "tensorflow_datasets"}
+
+
+def test_the_benchmark_loads_neither_data_pipeline_nor_checkpoints_nor_command_line():
+    loaded = loaded_after("import benchmarks.step_time")
+    heavy = {"grain", "tensorflow_datasets", "array_record", "orbax", "tensorstore", "tyro"}
+    heavy |= {"skimage", "sklearn", "matplotlib", "safetensors", "tensorboardX", "PIL"}
+    assert not loaded & heavy
 
 
 def test_choices_of_the_configuration_are_the_tables():

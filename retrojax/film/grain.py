@@ -14,7 +14,8 @@ films. Looks go far above that, because a frame shown 500 pixels wide averages r
 
 Strength by luminance. Random grains give a variance of density in proportion to density
 (Siedentopf 1937): rms = strength * ((D + fog) / (1 + fog))^density_power with power 1/2. In
-encoded values this is strongest in the lower mid-tones and falls off to white and to black.
+encoded values, with power 1/2, this is strongest in the mid-tones (at 0.63), about half as strong
+in white, and least in black.
 """
 
 import math

@@ -62,8 +62,8 @@ def fit_lut(
     Minimises mean |A x - t|^2 + smoothness * mean |second derivatives of x along each axis|^2,
     where A holds the trilinear weights of the source colours. Second derivatives leave every
     affine colour map unpunished, so nodes that no pixel touches continue the trend of those around
-    them; being derivatives, they mean the same at any size. Solved exactly by the sparse normal
-    equations.
+    them (a ridge of 1e-9 holds those that nothing decides near the identity); being derivatives,
+    they mean the same at any size. Solved exactly by the sparse normal equations.
 
     Args:
         sources: encoded colours in [0, 1], for instance a stack of images.

@@ -5,7 +5,7 @@ float32; what is random is drawn per example. Convolution kernels start as N(0, 
 as 0, as in DCGAN (Radford et al. 2016, arXiv:1511.06434) and pix2pix.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -68,7 +68,8 @@ class ConvTranspose(nn.Module):
 
     `kernel` is [k, k, out, in], that of the convolution which this transposes: a PyTorch weight
     (in, out, k, k) is `w.transpose(2, 3, 1, 0)`, as for `Conv`. Equal to `flax.linen.ConvTranspose`
-    with `transpose_kernel=True`, with the same parameters; there, explicit padding counts zeros
+    with `transpose_kernel=True`, with the same parameters (but for "valid" and a kernel narrower
+    than the stride, where Flax appends zeros); there, explicit padding counts zeros
     around the dilated input, k - 1 less the numbers used here.
 
     Attributes:
@@ -158,7 +159,7 @@ def _instance(*, train: bool, dtype: Any, axis_name: str | None, name: str) -> C
 
 
 def _batch(*, train: bool, dtype: Any, axis_name: str | None, name: str) -> nn.BatchNorm:
-    def scale_init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    def scale_init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
         return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
 
     # Momentum 0.9 is PyTorch's 0.1. Flax takes the running variance biased, PyTorch unbiased.

@@ -3,7 +3,8 @@
 * The colour part is a learned 3-D LUT: it maps each pixel's colour by itself (no spatial reach:
   no seams, exact at any size), and learns in a few hundred steps what a network of 1x1 convolutions
   still misses after thousands.
-* The glow part adds what light does around a pixel (halation) through one radial convolution.
+* The glow part adds what light does around a pixel (halation): learned lights, spread by Gaussians
+  of three widths. It is zero where a picture is flat, so colours are the colour part's alone.
 * The texture part adds grain: seeded noise through radial convolutions, scaled by the pixel's
   colour. It is linear in the noise, so its mean is zero and the picture without noise, `clean`, is
   the mean of the pictures over all seeds (up to clipping).
@@ -15,7 +16,7 @@ that judges it makes grain and cannot disturb the colours; colour and glow learn
 Radial kernels weigh a neighbour by its distance alone, as film does: the grain has no direction.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,8 @@ class LookOutput(NamedTuple):
 
     Attributes:
         image: the look with grain, in [-1, 1].
-        clean: the look without grain, in [-1, 1].
+        clean: the look without grain, in [-1, 1]; not clipped while training, so that colours
+            which have gone too far are still pulled back.
     """
 
     image: Float[Array, "b h w 3"]
@@ -55,17 +57,16 @@ def radial_basis(size: int) -> np.ndarray:
 class RadialConv(nn.Module):
     """Convolution whose kernel depends on the distance from its centre alone; no bias.
 
+    The borders are wrapped, which keeps independent noise as strong there as inside.
+
     Attributes:
         features: output channels.
         size: odd kernel size in pixels.
-        border: how the borders are padded, a mode of `jnp.pad`. "wrap" keeps independent noise
-            exactly as strong at the border as inside; "edge" is for pictures.
         dtype: computation type; the parameters are float32.
     """
 
     features: int
     size: int
-    border: Literal["edge", "wrap"]
     dtype: Any = None
 
     @nn.compact
@@ -78,8 +79,40 @@ class RadialConv(nn.Module):
         kernel = jnp.einsum("hwk,kio->hwio", basis, weights)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         edge = (self.size // 2, self.size // 2)
-        x = jnp.pad(x, ((0, 0), edge, edge, (0, 0)), mode=self.border)
+        x = jnp.pad(x, ((0, 0), edge, edge, (0, 0)), mode="wrap")
         return conv(x, kernel, 1, ((0, 0), (0, 0)))
+
+
+def spread(x: Float[Array, "b h w c"], *, reach: int) -> Float[Array, "b h w 3*c"]:
+    """Blurs maps by three Gaussians, of deviation reach / 8, / 4 and / 2 pixels, cut at `reach`.
+
+    Each is two products with a band matrix: exact derivatives of any order at the speed of a
+    matrix product, where a wide convolution of few channels is slow, on CPU above all. Borders are
+    continued by their last pixel.
+
+    Args:
+        x: maps of any height and width.
+        reach: pixels beyond which nothing is spread, at least 1.
+    """
+    along_rows, along_columns = (
+        jnp.asarray(np.stack([_band(n, reach / k, reach) for k in (8, 4, 2)]), x.dtype)
+        for n in x.shape[1:3]
+    )
+    columns = jnp.einsum("khi,biwc->kbhwc", along_rows, x)
+    both = jnp.einsum("kwj,kbhjc->bhwkc", along_columns, columns)
+    return both.reshape(*x.shape[:3], -1)
+
+
+def _band(size: int, sigma: float, reach: int) -> np.ndarray:
+    """[size, size] float32: row i holds the weights that the pixels have in blurred pixel i."""
+    offsets = np.arange(-reach, reach + 1)
+    taps = np.exp(-0.5 * (offsets / sigma) ** 2)
+    band = np.zeros((size, size), np.float32)
+    rows = np.arange(size)
+    for offset, tap in zip(offsets, taps / taps.sum(), strict=True):
+        # Rows are distinct, so that += adds up what the border's pixel stands for.
+        band[rows, np.clip(rows + offset, 0, size - 1)] += tap
+    return band
 
 
 class ColourLUT(nn.Module):
@@ -126,8 +159,8 @@ class LookGenerator(nn.Module):
     Attributes:
         lut_size: nodes per axis of the colour part.
         lut_gain: how many times faster the colour part learns than the rest, see `ColourLUT`.
-        glow_features: channels that the glow part spreads; 0 = no glow.
-        glow_size: odd reach of the glow in pixels.
+        glow_features: lights that the glow part spreads; 0 = no glow.
+        glow_reach: how far it spreads them, in pixels.
         features: width of the layer that decides how strong the grain is at a colour.
         texture_features: channels of filtered noise.
         texture_size: odd reach of a grain in pixels.
@@ -138,8 +171,8 @@ class LookGenerator(nn.Module):
     lut_size: int = 9
     lut_gain: float = 10.0
     glow_features: int = 4
-    glow_size: int = 13
-    features: int = 32
+    glow_reach: int = 8
+    features: int = 16
     texture_features: int = 12
     texture_size: int = 5
     noise_channels: int = 3
@@ -147,20 +180,18 @@ class LookGenerator(nn.Module):
 
     @property
     def reach(self) -> int:
-        """How far, in pixels, an input pixel can influence the output."""
-        return max(self.glow_size, self.texture_size) // 2
+        """How far, in pixels, a pixel of the source can influence the output."""
+        return max(self.glow_reach if self.glow_features else 0, self.texture_size // 2)
 
     def setup(self) -> None:
         """Declares the parts."""
         self.colour = ColourLUT(self.lut_size, self.lut_gain)
         if self.glow_features:
             self.glow_in = nn.Dense(self.glow_features, dtype=self.dtype)
-            self.glow_spread = RadialConv(self.glow_features, self.glow_size, "edge", self.dtype)
-            self.glow_out = nn.Dense(3, kernel_init=nn.initializers.zeros)
+            self.glow_mix = nn.Dense(4 * self.glow_features, use_bias=False, dtype=self.dtype)
+            self.glow_out = nn.Dense(3, use_bias=False, kernel_init=nn.initializers.zeros)
         if self.noise_channels:
-            self.texture_filter = RadialConv(
-                self.texture_features, self.texture_size, "wrap", self.dtype
-            )
+            self.texture_filter = RadialConv(self.texture_features, self.texture_size, self.dtype)
             self.texture_hidden = nn.Dense(self.features, dtype=self.dtype)
             self.texture_scale = nn.Dense(self.texture_features)
             self.texture_out = nn.Dense(
@@ -168,15 +199,16 @@ class LookGenerator(nn.Module):
             )
 
     def glow(self, source: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-        """What the light of the neighbours adds to a pixel of the developed picture."""
+        """What the light of the neighbours adds to a pixel; 0 where all neighbours are equal."""
         lights = nn.relu(self.glow_in(source))
-        return self.glow_out(nn.gelu(self.glow_spread(lights))).astype(jnp.float32)
+        received = spread(lights, reach=self.glow_reach) - jnp.tile(lights, 3)
+        return self.glow_out(nn.relu(self.glow_mix(received))).astype(jnp.float32)
 
     def texture(
         self, clean: Float[Array, "b h w 3"], noise: Float[Array, "b h w n"]
     ) -> Float[Array, "b h w 3"]:
         """Grain for a developed picture, linear in the noise."""
-        scale = self.texture_scale(nn.gelu(self.texture_hidden(clean)))
+        scale = self.texture_scale(nn.relu(self.texture_hidden(clean)))
         return self.texture_out(self.texture_filter(noise) * scale).astype(jnp.float32)
 
     def __call__(
@@ -191,22 +223,22 @@ class LookGenerator(nn.Module):
         Args:
             source: photographs in [-1, 1], any height and width.
             noise: standard normal noise with `noise_channels` channels; None = no grain, `image`
-                equals `clean`.
-            train: accepted like every generator's; this one behaves the same in both modes.
+                is `clean`. Its borders are wrapped.
+            train: whether `clean` is left unclipped.
 
         Returns:
             `LookOutput(image, clean)`.
 
         Raises:
-            ValueError: if the noise has another number of channels.
+            ValueError: if there is noise and it has another number of channels.
         """
         clean = self.colour(source)
         if self.glow_features:
             clean = clean + self.glow(source)
         clean = jnp.clip(clean, -1.0, 1.0) if not train else clean
-        if noise is None or not self.noise_channels:
+        if noise is None:
             return LookOutput(jnp.clip(clean, -1.0, 1.0), clean)
-        if noise.shape[-1] != self.noise_channels:
+        if not self.noise_channels or noise.shape[-1] != self.noise_channels:
             raise ValueError(f"noise has {noise.shape[-1]} channels, not {self.noise_channels}")
         base = jax.lax.stop_gradient(clean)
         texture = self.texture(base, noise)

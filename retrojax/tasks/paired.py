@@ -15,7 +15,6 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PyTree, UInt8
 
-from retrojax.data.augmentation import flip_each, vary_colours
 from retrojax.film import Look, render
 from retrojax.keys import fold_each, normal_each
 from retrojax.losses import (
@@ -27,6 +26,7 @@ from retrojax.losses import (
     zero_centred_penalty,
 )
 from retrojax.models.look import LookOutput
+from retrojax.tasks.augmentation import flip_each, vary_colours
 from retrojax.tasks.task import Aux, Variables, apply_training, global_mean
 
 Batch = dict[str, Float[Array, "b h w 3"]]
@@ -79,18 +79,20 @@ class PairedTask:
             return None
         return normal_each(key, (*source.shape[:3], self.generator.noise_channels))
 
-    def prepare(self, raw: dict[str, UInt8[Array | np.ndarray, "b w w 3"]], key: Key[Array, ""]) -> Batch:
+    def prepare(
+        self, raw: dict[str, UInt8[Array | np.ndarray, "b side side 3"]], key: Key[Array, ""]
+    ) -> Batch:
         """Flips, varies colours, renders the look, crops the centre and scales to [-1, 1].
 
         Args:
-            raw: "source" and, for real pairs, "target": uint8 [b, w, w, 3], w >= crop.
+            raw: "source" and, for real pairs, "target": uint8 [b, side, side, 3], side >= crop.
             key: of this step's preparation.
 
         Returns:
             "source" and "target", float32 [b, crop, crop, 3] in [-1, 1].
         """
         flip_key, colour_key, render_key = jax.random.split(key, 3)
-        images = {name: values.astype(jnp.float32) / 255.0 for name, values in raw.items()}
+        images = {name: jnp.asarray(values, jnp.float32) / 255.0 for name, values in raw.items()}
         images = flip_each(flip_key, images)
         if self.look is not None:
             source = vary_colours(colour_key, images["source"])

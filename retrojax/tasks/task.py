@@ -4,7 +4,7 @@ A task is a frozen dataclass whose methods are pure functions over the players' 
 (`{"params": ..., **collections}`). The step knows nothing else about networks, data or losses.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PyTree
@@ -14,6 +14,7 @@ Aux = tuple[dict[str, PyTree], dict[str, Array]]
 """The new collections of the player passed in, and metrics (float32 scalars)."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """What the joint step needs from a task; `raw` is a host batch, uint8, global batch first."""
 

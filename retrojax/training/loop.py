@@ -15,19 +15,20 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jaxtyping import PyTree
+from jaxtyping import PyTree, UInt8
 
 from retrojax.data import PhotoData, batches
 from retrojax.tasks.task import Task
 from retrojax.training.checkpoints import Checkpoints
 from retrojax.training.logging import RunLog
 from retrojax.training.placement import Placement, make_placement
+from retrojax.training.samples import write_png
 from retrojax.training.state import GanState, init_state
 from retrojax.training.step import Metrics, Order, make_step
 from retrojax.training.stopping import Stopped, stop_on_signals
 
-Sampler = Callable[[GanState, int], None]
-"""Writes samples of a state, given the number of completed updates."""
+Sampler = Callable[[GanState], UInt8[np.ndarray, "h w 3"]]
+"""Draws a picture that shows what a state can do."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def train(
         data: where batches come from.
         settings: how long and how often.
         run_dir: the run's folder; checkpoints/ and metrics.jsonl are written there.
-        sampler: called with the state now and then, and at the end.
+        sampler: asked now and then, and at the end, for a picture that goes to samples/ and to
+            TensorBoard.
         headline: lines shown before the first step (the formula in force, for example).
 
     Returns:
@@ -150,7 +152,7 @@ def train(
             if first_step >= settings.steps:
                 return state, Timing(0.0, 0.0, 0.0)
             return _run(
-                task, optimizers, data, settings, placement, state, first_step,
+                task, optimizers, data, settings, run_dir, placement, state, first_step,
                 checkpoints, log, sampler, example,
             )  # fmt: skip
 
@@ -160,6 +162,7 @@ def _run(
     optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
     data: PhotoData,
     settings: LoopSettings,
+    run_dir: Path,
     placement: Placement,
     state: GanState,
     first_step: int,
@@ -200,6 +203,7 @@ def _run(
                 with jax.transfer_guard("disallow"):
                     state, metrics = compiled(state, raw)
                 pending = _read(log, settings, pending, (done, metrics))
+                log.advance(done)
 
                 last = done == settings.steps
                 due = settings.save_every_steps and done % settings.save_every_steps == 0
@@ -218,7 +222,9 @@ def _run(
                     raise Stopped(done, request.signal_number or 0)
                 sampling = settings.sample_every_steps
                 if sampler and (last or (sampling and done % sampling == 0)):
-                    sampler(state, done)
+                    picture = sampler(state)
+                    write_png(run_dir / "samples" / f"{done:08d}.png", picture)
+                    log.image(done, "samples", picture)
     finally:
         stream.close()
     jax.block_until_ready(state)

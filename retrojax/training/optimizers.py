@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal
 
 import optax
-
-Schedule = Literal["constant", "linear", "cosine"]
 
 _OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = MappingProxyType(
     {
@@ -17,7 +14,7 @@ _OPTIMIZERS: Mapping[str, Callable[..., optax.GradientTransformation]] = Mapping
 
 
 def make_schedule(
-    name: Schedule, learning_rate: float, *, steps: int, constant_share: float = 0.5
+    name: str, learning_rate: float, *, steps: int, constant_share: float = 0.5
 ) -> optax.Schedule:
     """Learning rate as a function of the number of completed updates.
 

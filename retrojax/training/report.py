@@ -17,13 +17,12 @@ from retrojax.metrics.look import FIGURES
 from retrojax.training.log_file import METRICS_FILE, read_lines
 from retrojax.training.report_sections import (
     Line,
+    configuration_section,
     curves_section,
     duration,
-    facts_table,
     figures_section,
+    formula_section,
     grids_section,
-    missing,
-    payload,
     photos_section,
     run_section,
 )
@@ -59,9 +58,8 @@ def write_report(run_dir: Path) -> Path:
         "Before and after": photos_section(run_dir / "samples"),
         "Curves": curves_section(curve_lines),
         "Samples over time": grids_section(run_dir / "samples"),
-        "Formula": facts_table(payload(events.get("formula")), "formula")
-        or missing("The formula in force was not logged."),
-        "Configuration": facts_table(config),
+        "Formula": formula_section(events.get("formula")),
+        "Configuration": configuration_section(config),
         "Run": run_section(lines, curve_lines, events),
     }
     body = "".join(
@@ -105,7 +103,7 @@ def _summary(
     own = list(figures.values())[-1]
     said = {
         "colour_ratio_to_input": "colour error {} of the untouched input\u2019s",
-        "grain_deviation_ratio": "grain {} as strong as the target\u2019s",
+        "grain_deviation_ratio": "grain {} times as strong as the target\u2019s",
         "structure_ssim": "structure kept to {} (luma SSIM)",
     }
     parts = [

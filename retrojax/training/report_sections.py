@@ -134,7 +134,8 @@ def curves_section(lines: Sequence[Line]) -> str:
     return (
         f'<div class="charts">{"".join(charts)}</div>'
         '<p class="note">Each value, its running mean, and at the top right the last value, over '
-        "completed steps.</p>"
+        "completed steps. Outliers are cut off at the edge; red strokes at the upper edge stand "
+        "for values that are not finite.</p>"
     )
 
 
@@ -154,6 +155,20 @@ def grids_section(samples: Path) -> str:
         f'<div class="time"><label>time <input type="range" min="0" max="{last}" value="{last}">'
         f"<output>{list(frames)[-1]}</output></label>{images}</div>"
     )
+
+
+def formula_section(event: Line | None) -> str:
+    """The game in force, the formula of each player on a line of its own."""
+    facts = {name: _text(value).replace("    ", "\n") for name, value in payload(event).items()}
+    return facts_table(facts, "formula") or missing("The formula in force was not logged.")
+
+
+def configuration_section(config: Mapping[str, Any]) -> str:
+    """Every setting, in two tables side by side where there is room."""
+    facts = list(config.items())
+    half = (len(facts) + 1) // 2
+    tables = "".join(facts_table(dict(part)) for part in (facts[:half], facts[half:]))
+    return f'<div class="columns">{tables}</div>'
 
 
 def run_section(

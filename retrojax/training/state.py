@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Key, PyTree
 
 Variables = dict[str, Any]
 """Linen variables: `{"params": ..., **collections}`."""
@@ -47,15 +47,16 @@ class GanState:
         generator: the generator's state.
         discriminator: the discriminator's state.
         ema: averaged generator params, or None when averaging is off.
-        step: number of completed updates, int32.
+        step: number of completed updates, int32 [].
         key: root key of all randomness; never changes, each step folds its number in.
     """
 
     generator: TrainState
     discriminator: TrainState
     ema: PyTree
-    step: Int[Array, ""]
-    key: Key[Array, ""]
+    # JAX builds trees of shapes and shardings too, so these are not annotated as arrays.
+    step: PyTree
+    key: PyTree
 
     @property
     def sampling_variables(self) -> Variables:

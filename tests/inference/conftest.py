@@ -11,7 +11,7 @@ from retrojax.models import LookGenerator, ResNetGenerator, UNetGenerator
 LOOK_OPTIONS = {
     "lut_size": 3,
     "glow_features": 2,
-    "glow_size": 7,
+    "glow_reach": 3,
     "texture_features": 3,
     "texture_size": 3,
     "noise_channels": 2,

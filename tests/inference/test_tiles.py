@@ -50,3 +50,17 @@ def test_bands_follow_each_other_and_copy_the_picture():
 def test_a_tile_smaller_than_the_reach_is_refused():
     with pytest.raises(ValueError, match="tile 128 is too small for reach 60"):
         tile_axis(1000, tile=128, reach=60, multiple=4, surround=0)
+
+
+def test_tiles_that_disagree_are_blended_without_a_step():
+    """Instance norm gives each tile its own level: here every tile is one flat random value."""
+    levels = np.random.default_rng(0)
+
+    def flat(rows, columns, top, left):
+        return np.full((len(rows), len(columns), 1), levels.uniform(0, 100), np.float32)
+
+    bands = [band for _, band in run_tiled(flat, 500, 700, tile=256, reach=20, multiple=4)]
+    picture = np.concatenate(bands)[..., 0]
+    assert np.ptp(picture) > 20
+    for axis in (0, 1):
+        assert np.abs(np.diff(picture, axis=axis)).max() < 100 / 60  # RAMP is 64 pixels.

@@ -42,9 +42,7 @@ def test_gradient_penalty_of_a_linear_critic(images, slope):
 def test_gradient_penalty_lies_between_real_and_fake(images):
     """With critic |x|^2 / 2 the gradient is the mixed image, so its norm tells where it lies."""
     real, fake = images, jnp.zeros_like(images)
-    penalty = gradient_penalty(
-        lambda x: 0.5 * (x**2).sum((1, 2, 3)), jax.random.key(3), real, fake
-    )
+    penalty = gradient_penalty(lambda x: 0.5 * (x**2).sum((1, 2, 3)), jax.random.key(3), real, fake)
     length = np.sqrt((np.asarray(real) ** 2).sum((1, 2, 3)))
     weights = np.stack([(1 + np.sqrt(penalty)) / length, (1 - np.sqrt(penalty)) / length])
     assert ((weights >= 0) & (weights <= 1)).any(axis=0).all()

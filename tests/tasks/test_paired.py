@@ -81,8 +81,11 @@ def test_the_adversary_teaches_the_texture_and_the_reconstruction_the_colour(gam
 
     def touched(task):
         gradients = jax.grad(loss)(generator["params"], task)
-        return {name for name, g in gradients.items() if jax.tree.reduce(
-            lambda a, b: a or bool(jnp.abs(b).max() > 0), g, False)}
+        return {
+            name
+            for name, g in gradients.items()
+            if jax.tree.reduce(lambda a, b: a or bool(jnp.abs(b).max() > 0), g, False)
+        }
 
     adversary = touched(replace(task, blurred_l1_weight=0.0))
     reconstruction = touched(replace(task, adversarial_weight=0.0))

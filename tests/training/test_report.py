@@ -3,17 +3,21 @@ import io
 import json
 import math
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
-from retrojax.training.curves import line_chart, running_mean, short, thinned, ticks
+from retrojax.training.curves import line_chart, thinned, vertical_range
 from retrojax.training.log_file import append_line
 from retrojax.training.pictures import data_uris, sample_grids
 from retrojax.training.report import write_report
+from retrojax.training.report_sections import configuration_section, formula_section
 from retrojax.training.samples import write_png
 
 SECTIONS = (
@@ -140,6 +144,19 @@ def test_the_runs_own_result_stands_first_and_is_marked(full_run):
                      ("", "untouched input")]  # fmt: skip
 
 
+def test_each_player_has_its_formula_on_a_line_of_its_own():
+    assert "D: f - r\nG: -f<" in formula_section({"formula": "D: f - r    G: -f"})
+    assert "not logged" in formula_section(None)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_every_setting_is_shown_once_and_in_order(count):
+    config = {f"setting_{k}": k for k in range(count)}
+    html = configuration_section(config)
+    assert re.findall(r">(setting_\d)<", html) == list(config)
+    assert html.count("<table") == min(count, 2)
+
+
 def test_a_run_stopped_after_one_line_has_a_report(tmp_path):
     log = new_run(tmp_path)
     append_line(log, {"step": 1, "seconds": 3.0, "images_per_second": 5.0, "g/total": 1.0})
@@ -148,7 +165,7 @@ def test_a_run_stopped_after_one_line_has_a_report(tmp_path):
     assert "Stopped at step 1 of 40" in page.text
     assert "No figures were measured" in page.text
     assert "No samples were written." in page.text
-    assert page.having("circle")
+    assert len(page.having("g", **{"class": "smooth"})) == 2
 
 
 def test_a_run_without_a_single_line_has_a_report_and_a_stray_folder_has_none(tmp_path):
@@ -211,36 +228,108 @@ def test_many_grids_are_chosen_evenly_with_both_ends(tmp_path):
     assert steps == list(range(0, 1010, 100))
 
 
+def drawn(svg, kind):
+    """Points of a chart's line, and how many pieces it has."""
+    path = svg.find(f".//g[@class='{kind}']/path").get("d")
+    return np.array(re.findall(r"[ML] (\S+) (\S+)", path), float), path.count("M")
+
+
+def labels(svg, axis):
+    """Numbers along an axis (1: steps, 2: values) and where they stand."""
+    texts = svg.findall(f".//g[@class='matplotlib.axis_{axis}']//text")
+    return [t.text.replace("\u2212", "-") for t in texts], [float(t.get("x")) for t in texts]
+
+
 def test_charts_are_well_formed_and_stay_inside_their_frame():
     values = np.sin(np.arange(1000) / 50) + np.random.default_rng(0).normal(0, 0.1, 1000)
     values[500] = 1e9
     values[[3, 700]] = math.nan, math.inf
     svg = ElementTree.fromstring(line_chart("g/<total>", range(1000), values.tolist()))
     assert svg.get("aria-label") == "g/<total> over steps"
-    raw, smooth = (svg.find(f"path[@class='{kind}']").get("d") for kind in ("raw", "smooth"))
-    assert len(svg.findall("path[@class='broken']")) == 2
-    for path in (raw, smooth):
-        points = np.array([p.split() for p in path[1:].split("L")], float)
-        assert 100 < len(points) <= 400
-        assert points[:, 0].min() >= 46 and points[:, 0].max() <= 330
-        assert points[:, 1].min() >= 8 and points[:, 1].max() <= 146
-        assert np.all(np.diff(points[:, 0]) > 0)
-    # The spike does not flatten the sine: its swing fills most of the height.
-    rows = np.array([p.split()[1] for p in raw[1:].split("L")], float)
-    assert np.percentile(rows, 95) - np.percentile(rows, 5) > 80
+    assert drawn(svg, "broken")[1] == 2
+    for kind in ("raw", "smooth"):
+        points, pieces = drawn(svg, kind)
+        assert pieces == 1 and 100 < len(points) <= 400
+        assert points.min() >= 0 and np.all(points.max(0) <= (340, 170))
+        assert np.all(np.diff(points[:, 0]) >= 0)
+    # The spike does not flatten the sine: its swing keeps almost half the height.
+    rows = drawn(svg, "raw")[0][:, 1]
+    assert np.percentile(rows, 95) - np.percentile(rows, 5) > 55
+
+
+def test_the_mean_of_alternating_values_runs_through_their_middle():
+    svg = ElementTree.fromstring(line_chart("d", range(200), [0.0, 2.0] * 100))
+    rows, mean = (drawn(svg, kind)[0][:, 1] for kind in ("raw", "smooth"))
+    assert np.ptp(rows) > 100
+    middle = (rows.min() + rows.max()) / 2
+    assert np.all(np.abs(mean[10:-10] - middle) < 0.05 * np.ptp(rows))
+
+
+def test_a_point_of_a_chart_stands_where_the_axes_say():
+    svg = ElementTree.fromstring(line_chart("d", range(0, 2000, 100), list(range(-10, 10))))
+    numbers, columns = labels(svg, 1)
+    assert "1.5k" in numbers and "500" in numbers
+    steps = [float(n[:-1]) * 1000 if n.endswith("k") else float(n) for n in numbers]
+    points = drawn(svg, "raw")[0]
+    np.testing.assert_allclose(
+        np.interp(steps, range(0, 2000, 100), points[:, 0]), columns, atol=0.01
+    )
+    rules = svg.findall(".//g[@class='matplotlib.axis_2']//path")
+    heights = [float(rule.get("d").split()[2]) for rule in rules]
+    expected = np.interp([float(n) for n in labels(svg, 2)[0]], range(-10, 10), points[:, 1])
+    np.testing.assert_allclose(heights, expected, atol=0.01)
+
+
+def test_charts_take_colours_and_font_from_the_page_and_refer_to_nothing():
+    chart = line_chart("d", [1, 2, 3], [1.0, math.nan, 3.0])
+    # An id, or a reference to one, would meet those of the page's other charts.
+    for foreign in ("#", " id=", "href", "url(", "xmlns", "<style", "<metadata"):
+        assert foreign not in chart, foreign
+    texts = ElementTree.fromstring(chart).findall(".//text")
+    assert texts and all("fill: currentColor" in text.get("style") for text in texts)
+    for colour in ("stroke: var(--accent)", "stroke: var(--bad)", "stroke: currentColor"):
+        assert colour in chart
+
+
+def test_settings_of_matplotlib_do_not_change_a_chart_and_are_left_as_they_were():
+    chart = line_chart("d", [1, 2], [1.0, 2.0])
+    with matplotlib.rc_context({"font.size": 30.0, "lines.linestyle": "--"}):
+        assert line_chart("d", [1, 2], [1.0, 2.0]) == chart
+        assert matplotlib.rcParams["font.size"] == 30.0
+
+
+def test_matplotlib_waits_for_the_first_chart():
+    code = "import retrojax.training.report, sys; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_chart_of_nothing_finite_has_no_line():
     svg = ElementTree.fromstring(line_chart("d", [1, 2], [math.nan, math.inf]))
-    assert not svg.findall("path[@class='raw']") and len(svg.findall("path[@class='broken']")) == 2
+    assert svg.find(".//g[@class='raw']") is None and drawn(svg, "broken")[1] == 2
     with pytest.raises(ValueError, match="one value a step, got 1 for 2"):
         line_chart("d", [1, 2], [1.0])
 
 
-def test_chart_arithmetic():
-    assert ticks(0.0, 1.0, 4) == [0.0, 0.5, 1.0]
-    assert ticks(0.1, 0.43, 4) == [0.1, 0.2, 0.3, 0.4]
-    assert [short(n) for n in (500, 1500, 20_000, 3e6)] == ["500", "1.5k", "20k", "3M"]
-    np.testing.assert_allclose(running_mean(np.array([0.0, 3.0, 6.0, 9.0]), 1), [1.5, 3, 6, 7.5])
+def test_a_lone_value_is_a_dot():
+    chart = line_chart("d", [5], [2.0])
+    points, _ = drawn(ElementTree.fromstring(chart), "smooth")
+    # A path of one point alone is not drawn at all.
+    assert len(points) == 2 and np.all(points[0] == points[1])
+    assert "stroke-width: 6; stroke-linecap: round" in chart
+
+
+def test_the_range_of_a_chart_ignores_few_outliers_and_is_never_empty():
+    few = np.array([1.0, 2.0] * 50)
+    few[50] = 1e9
+    low, high = vertical_range(few)
+    assert low < 1.0 and 2.0 < high < 5.0
+    assert vertical_range(np.array([0.0, 1.0]))[0] == 0.0
+    assert vertical_range(np.array([-1.0, 1.0]))[0] < -1.0
+    for constant in (0.0, 5.0, -1e-7, 1e12):
+        low, high = vertical_range(np.full(9, constant))
+        assert low <= constant < high
+
+
+def test_thinning_keeps_order_and_level():
     x, y = thinned(np.arange(1003.0), np.full(1003, 2.0))
     assert len(x) == 400 and np.all(y == 2.0) and np.all(np.diff(x) > 0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retrojax.data.augmentation import flip_each, vary_colours
+from retrojax.tasks.augmentation import flip_each, vary_colours
 
 
 @pytest.fixture

@@ -1,0 +1,120 @@
+"""The command `retrojax`: exit codes, one-line errors, and files where they are promised."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from retrojax.cli import main
+from retrojax.inference.bundle import save_bundle, shipped_bundles
+from retrojax.models import LookGenerator
+
+OPTIONS = {"lut_size": 3, "glow_features": 0, "texture_features": 3, "texture_size": 3}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A tiny model with grain."""
+    blank = jnp.zeros((1, 8, 8, 3))
+    variables = LookGenerator(**OPTIONS).init(jax.random.key(0), blank, blank)
+    return save_bundle(
+        tmp_path_factory.mktemp("model"),
+        variables=jax.tree.map(lambda leaf: leaf + 0.05, variables),
+        generator_name="look",
+        generator_options=OPTIONS,
+        about={"look": "test", "pixels_per_mm": 2.0},
+    )
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    pixels = np.random.default_rng(0).integers(40, 200, (33, 47, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_a_photograph_keeps_its_size_and_its_seed_decides_the_grain(photo, model, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        flags = ["--model", str(model), "--output", str(tmp_path / name), "--seed", str(seed)]
+        assert main(["stylize", str(photo), *flags]) == 0
+    first, same, other = (pixels(tmp_path / name / "photo.png") for name in "abc")
+    assert first.shape == pixels(photo).shape
+    assert (first == same).all()
+    assert (first != other).any()
+
+
+def test_strength_zero_is_the_photograph(photo, model, tmp_path):
+    flags = ["--model", str(model), "--output", str(tmp_path / "out"), "--strength", "0"]
+    assert main(["stylize", str(photo), *flags]) == 0
+    assert (pixels(tmp_path / "out/photo.png") == pixels(photo)).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.jpg"], "nowhere.jpg: no such file or folder"),
+        ([], "at least one photograph"),
+        (["PHOTO", "--seed", "-1"], "seed -1 is out of range"),
+        (["PHOTO", "--strength", "2"], "strength 2.0 is out of range"),
+        (["PHOTO", "--model", "polaroid"], "no model 'polaroid'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, photo, tmp_path, capsys):
+    named = [str(photo) if word == "PHOTO" else word for word in arguments]
+    assert main(["stylize", *named, "--output", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("retrojax: error: ") and message in line
+
+
+def test_a_broken_file_is_named_and_the_others_are_done(photo, model, tmp_path, capsys):
+    (photo.parent / "broken.jpg").write_bytes(b"no picture")
+    output = tmp_path / "out"
+    arguments = ["stylize", str(photo.parent), "--model", str(model), "--output", str(output)]
+    assert main(arguments) == 3
+    assert "broken.jpg" in capsys.readouterr().err
+    assert [path.name for path in output.iterdir()] == ["photo.png"]
+
+
+def test_nothing_done_is_exit_code_1(model, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    flags = ["--model", str(model), "--output", str(tmp_path / "out")]
+    assert main(["stylize", str(tmp_path / "broken.jpg"), *flags]) == 1
+
+
+@pytest.mark.parametrize("name", shipped_bundles())
+def test_a_shipped_look_gives_another_picture_than_the_photograph(name, photo, tmp_path):
+    assert main(["stylize", str(photo), "--model", name, "--output", str(tmp_path / "out")]) == 0
+    styled, source = pixels(tmp_path / "out/photo.png"), pixels(photo)
+    assert np.abs(styled.astype(int) - source).mean() > 5
+
+
+def test_at_least_three_looks_are_shipped_below_5_mb_and_one_is_the_default(capsys):
+    folders = shipped_bundles()
+    assert len(folders) >= 3 and "faded-print" in folders
+    size = sum(file.stat().st_size for folder in folders.values() for file in folder.iterdir())
+    assert size < 5_000_000
+    assert main(["looks"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(folders)
+
+
+def test_help_answers_without_loading_jax():
+    code = (
+        "import sys; from retrojax.cli import main\n"
+        "try: main(['stylize', '--help'])\n"
+        "except SystemExit as stopped: assert stopped.code == 0\n"
+        "assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--strength" in done.stdout

@@ -1,0 +1,126 @@
+"""Gates without a clock on the step as the presets build it: what was compiled, and how it steps.
+
+LLVM's expensive passes are left out while compiling: they take most of the time, and the HLO that
+is looked at here is the same.
+"""
+
+import logging
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks.compiled import aliased_bytes
+from benchmarks.product import product
+from experiments.build import build_task
+from experiments.presets import preset
+from retrojax.training.placement import make_placement
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compiler():
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return make_placement(16, jax.local_devices()[:1])
+
+
+@pytest.fixture(scope="module")
+def look(one_device):
+    subject = product(preset("look"))
+    return subject, subject.compile(one_device)
+
+
+def values(shapes):
+    """Any values of these shapes, made on the host: nothing is compiled for them."""
+
+    def value(shape):
+        if jnp.issubdtype(shape.dtype, jax.dtypes.prng_key):
+            return jax.random.key(0)
+        return np.random.default_rng(0).uniform(0, 0.1, shape.shape).astype(shape.dtype)
+
+    return jax.tree.map(value, shapes)
+
+
+def test_all_of_the_state_of_a_look_is_updated_in_place(look):
+    subject, compiled = look
+    assert subject.state_bytes > 1e6
+    assert aliased_bytes(compiled.as_text()) >= 0.99 * subject.state_bytes
+
+
+def test_stepping_a_look_compiles_nothing_and_moves_nothing(look, one_device, caplog):
+    subject, compiled = look
+    state = one_device.put_state(values(subject.state))
+    raw = one_device.put_batch(values(subject.raw))
+    caplog.set_level(logging.WARNING)
+    with jax.log_compiles(), jax.transfer_guard("disallow"):
+        for _ in range(3):
+            state, metrics = compiled(state, raw)
+        with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+            compiled(state, values(subject.raw))
+    assert not [record for record in caplog.records if "ompil" in record.getMessage()]
+    assert all(np.isfinite(value) for value in jax.device_get(metrics).values())
+
+
+def test_no_convolution_of_a_look_misses_the_fast_paths(look):
+    assert "rhs_reversal" not in look[1].as_text()
+
+
+def test_no_convolution_of_a_gradient_penalty_misses_the_fast_paths(one_device):
+    """Its second derivatives reach forms of a convolution that first ones do not."""
+    config = replace(preset("look"), loss="wgan")
+    assert build_task(config, paired_data=False).penalties.gradient > 0
+    assert "rhs_reversal" not in product(config).compile(one_device).as_text()
+
+
+def test_a_stock_transposed_convolution_would_be_seen():
+    def loss(kernel, x):
+        return (jax.lax.conv_transpose(x, kernel, (2, 2), "SAME") ** 2).sum()
+
+    kernel, x = jnp.zeros((4, 4, 8, 8)), jnp.zeros((2, 8, 8, 8))
+    assert "rhs_reversal" in jax.jit(jax.grad(loss)).lower(kernel, x).compile().as_text()
+
+
+def test_the_joint_step_works_no_more_than_its_parts():
+    """The forward pass, its pullback and both losses' gradients, each counted by itself."""
+    config = preset("tiny")
+    subject, task, key = product(config), build_task(config, paired_data=False), jax.random.key(0)
+    g, d = subject.state.generator, subject.state.discriminator
+    batch = jax.eval_shape(task.prepare, subject.raw, key)
+
+    def generate(params, batch):
+        return task.generate({"params": params, **g.collections}, batch, key)[0]
+
+    def generate_and_pull_back(params, batch, cotangent):
+        outputs, pullback = jax.vjp(lambda params: generate(params, batch), params)
+        return outputs, pullback(cotangent)
+
+    def discriminator_loss(params, outputs, batch):
+        return task.discriminator_loss({"params": params}, outputs, batch, key)[0]
+
+    def generator_loss(outputs, params, batch):
+        return task.generator_loss({"params": params}, outputs, batch, key)[0]
+
+    def flops(function, *shapes):
+        # Lowered and not compiled: a compiler's merging and fusing would be counted too.
+        return jax.jit(function).lower(*shapes).cost_analysis()["flops"]
+
+    assert not g.collections and not d.collections
+    outputs = jax.eval_shape(generate, g.params, batch)
+    parts = (
+        flops(lambda raw: task.prepare(raw, key), subject.raw)
+        + flops(generate_and_pull_back, g.params, batch, outputs)
+        + flops(jax.grad(discriminator_loss), d.params, outputs, batch)
+        + flops(jax.grad(generator_loss), outputs, d.params, batch)
+    )
+    joint = flops(subject.step, subject.state, subject.raw)
+    assert parts <= joint <= 1.05 * parts
+    forward = flops(generate, g.params, batch)
+    assert parts + forward > 1.2 * parts, "a second forward pass must be more than the tolerance"
