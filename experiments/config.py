@@ -30,7 +30,7 @@ class Config:
     """Look rendered from the photographs; ignored for --data=pairs."""
     data: str = "bundled"
     """bundled | folder:PATH | pairs:SOURCE,TARGET | tfds:NAME[:FEATURE]"""
-    steps: int = 1000
+    steps: int = 800
     """Length of the run in updates; may be raised to go on with a finished run."""
     batch_size: int = 16
     """Images per step over all devices."""

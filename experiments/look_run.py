@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from rich.console import Console
+from rich.table import Table
 
 from experiments.build import build_optimizers, build_task
 from experiments.config import MAY_CHANGE, Config, as_dict
@@ -24,6 +25,7 @@ from retrojax.training.log_file import append_line, read_lines
 from retrojax.training.loop import LoopSettings, Sampler, Timing, train
 from retrojax.training.placement import make_placement
 from retrojax.training.report import write_report
+from retrojax.training.report_sections import duration
 from retrojax.training.run_folder import open_run
 from retrojax.training.samples import sample_grid, write_png
 from retrojax.training.state import GanState
@@ -46,7 +48,7 @@ class LookRun:
     def finish(self) -> None:
         """Trains to the end and writes everything a user keeps; a finished run is summed up."""
         config, folder = self.config, self.config.folder
-        console = Console()
+        console = Console(soft_wrap=True)
         if not _finished(folder, config.steps):
             state, timing = train(
                 self.task,
@@ -64,6 +66,7 @@ class LookRun:
             self._judge(state, timing)
             write_report(folder)
         console.print(_summary(folder))
+        console.print(_times(folder))
         console.print(f"model   {folder / 'model'}")
         console.print(f"report  {folder / 'report.html'}")
         console.print(f"use it  retrojax stylize PHOTO --model {folder / 'model'}")
@@ -213,7 +216,17 @@ def _finished(folder: Path, steps: int) -> bool:
     return timing is not None and timing["step"] >= steps and (folder / "report.html").exists()
 
 
-def _summary(folder: Path):
+def _times(folder: Path) -> str:
+    event = _event(folder, "timing")
+    assert event is not None
+    return (
+        f"time    compiling {duration(event['compile_seconds'])}, training "
+        f"{duration(event['train_seconds'])}, in all {duration(event['total_seconds'])}; "
+        f"peak memory {event['peak_memory_gb']:.1f} GB"
+    )
+
+
+def _summary(folder: Path) -> Table:
     event = _event(folder, "figures")
     assert event is not None
     config = json.loads((folder / "config.json").read_text())

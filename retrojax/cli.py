@@ -67,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _list_looks() -> int:
+    from retrojax.film import DESCRIPTIONS
     from retrojax.inference.bundle import read_description, shipped_bundles
 
     for name, folder in shipped_bundles().items():
-        about = read_description(folder)["about"]
-        print(f"{name:16} {about.get('summary', about.get('look', ''))}".rstrip())
+        print(f"{name:16} {DESCRIPTIONS[read_description(folder)['about']['look']]}")
     return _OK
 
 

@@ -1,8 +1,14 @@
-"""Settings for every test: four virtual CPU devices, strict shapes, checked annotations."""
+"""Settings for every test: four virtual CPU devices, strict shapes, checked annotations.
+
+Programs are compiled without LLVM's expensive passes: tests run for milliseconds what would take
+many times longer to optimise. The HLO that some of them look at is the same. Programs that tests
+start inherit it.
+"""
 
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import jaxtyping

@@ -16,7 +16,7 @@ from typing import get_args
 import pytest
 
 from experiments.config import LookName, Loss
-from retrojax.film import LOOKS
+from retrojax.film import DESCRIPTIONS, LOOKS
 from retrojax.losses import ADVERSARIAL_LOSSES
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "retrojax.tasks": {*FOUNDATIONS, *GROUND},
     "retrojax.training": {*FOUNDATIONS, *GROUND, "retrojax.tasks"},
     "retrojax.inference": {*FOUNDATIONS, "retrojax.models", "retrojax.film", "retrojax.data"},
-    "retrojax.cli": {*FOUNDATIONS, "retrojax.inference"},
+    "retrojax.cli": {*FOUNDATIONS, "retrojax.film", "retrojax.inference"},
     "experiments": {*FOUNDATIONS, *GROUND}
     | {"retrojax.tasks", "retrojax.training", "retrojax.inference"},
     "benchmarks": {*FOUNDATIONS, *GROUND}
@@ -188,7 +188,7 @@ def test_the_benchmark_loads_neither_data_pipeline_nor_checkpoints_nor_command_l
 
 def test_choices_of_the_configuration_are_the_tables():
     assert get_args(Loss) == tuple(ADVERSARIAL_LOSSES)
-    assert get_args(LookName) == tuple(LOOKS)
+    assert get_args(LookName) == tuple(LOOKS) == tuple(DESCRIPTIONS)
 
 
 def test_no_file_is_a_drawer_for_everything():

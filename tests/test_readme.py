@@ -1,8 +1,11 @@
 """What README.md shows runs as it stands there."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,3 +37,16 @@ def test_the_commands_install_the_pinned_versions():
         assert "pip install -c constraints.txt" in block(marker)
     assert block("run").endswith("-m experiments.run --loss=lsgan")
     assert block("tests").endswith("-m pytest")
+
+
+@pytest.mark.parametrize("name", ["looks", "losses"])
+def test_the_tables_are_those_that_programs_wrote(name):
+    table = (ROOT / "docs" / f"{name}.md").read_text()
+    assert table.count("\n") >= 8
+    assert f"<!-- {name} -->\n\n{table}" in (ROOT / "README.md").read_text()
+
+
+def test_every_picture_and_page_that_the_documents_name_is_there():
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for name in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / name).exists(), f"{document.name} names {name}"

@@ -5,7 +5,7 @@ parameters, `LOOKS` the closed table of named ones. `retrojax.film.lut` holds 3-
 """
 
 from retrojax.film.look import POSITIONED, Look
-from retrojax.film.looks import LOOKS, look
+from retrojax.film.looks import DESCRIPTIONS, LOOKS, look
 from retrojax.film.render import render
 
-__all__ = ["LOOKS", "POSITIONED", "Look", "look", "render"]
+__all__ = ["DESCRIPTIONS", "LOOKS", "POSITIONED", "Look", "look", "render"]

@@ -25,7 +25,6 @@ from retrojax.film.look import (
 
 LOOKS: Mapping[str, Look] = MappingProxyType(
     {
-        # Silver turned to sulphide: brown mid-tones on cream paper.
         "sepia": Look(
             exposure=Exposure(stops=0.15),
             vignette=Vignette(strength=0.3),
@@ -38,7 +37,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             fade=Fade(loss=(0.20, 0.17, 0.15), paper=(0.98, 0.94, 0.85)),
             dust=Dust(specks=14.0, fibres=1.0, size_um=80.0, opacity=0.6),
         ),
-        # A colour print that hung in the light: cyan dye gone, paper yellow, blacks brown.
         "faded-print": Look(
             exposure=Exposure(stops=0.05),
             white_balance=WhiteBalance(warmth=0.3, tint=0.1),
@@ -50,7 +48,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             split_tone=SplitTone(shadows=(0.05, -0.01, 0.02), highlights=(0.02, 0.01, -0.06)),
             fade=Fade(loss=(0.48, 0.38, 0.34), paper=(0.99, 0.94, 0.80)),
         ),
-        # Reversal film on a light table: deep blacks, clean saturated colour.
         "slide": Look(
             exposure=Exposure(stops=-0.1),
             white_balance=WhiteBalance(warmth=-0.1, tint=0.06),
@@ -62,7 +59,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             tone=Tone(contrast=(1.6, 1.62, 1.6), pivot=(0.66, 0.65, 0.64)),
             grain=Grain(strength=0.07, size_um=45.0, chroma=0.5),
         ),
-        # A print that develops in the hand: milky, cool shadows, cream highlights.
         "instant": Look(
             exposure=Exposure(stops=0.2),
             white_balance=WhiteBalance(warmth=0.1, tint=-0.15),
@@ -79,7 +75,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             split_tone=SplitTone(shadows=(-0.08, 0.02, 0.10), highlights=(0.02, 0.02, -0.07)),
             fade=Fade(loss=(0.22, 0.22, 0.30), paper=(0.97, 0.965, 0.91)),
         ),
-        # Slide film in the chemistry of negatives: yellow-green lights, blue shadows.
         "cross-process": Look(
             exposure=Exposure(stops=0.1),
             matrix=Matrix(
@@ -94,7 +89,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             grain=Grain(strength=0.22, size_um=62.0, chroma=0.6),
             split_tone=SplitTone(shadows=(-0.04, 0.02, 0.08), highlights=(0.02, 0.05, -0.08)),
         ),
-        # Pushed black and white in hard light.
         "noir": Look(
             vignette=Vignette(strength=0.6),
             halation=Halation(strength=0.4, threshold=0.6, radius_um=120.0, colour=(1.0, 1.0, 1.0)),
@@ -104,7 +98,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             tone=Tone(contrast=(2.3, 2.3, 2.3), pivot=(0.62, 0.62, 0.62)),
             grain=Grain(strength=0.26, size_um=70.0, chroma=0.0),
         ),
-        # Cinema negative for lamp light, without its backing: teal shadows, red halos.
         "tungsten-cine": Look(
             exposure=Exposure(stops=-0.3),
             white_balance=WhiteBalance(warmth=-0.95, tint=-0.2),
@@ -124,7 +117,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             grain=Grain(strength=0.15, size_um=50.0, chroma=0.4),
             split_tone=SplitTone(shadows=(-0.12, 0.03, 0.07), highlights=(0.05, 0.0, -0.04)),
         ),
-        # A roll found in a drawer: fogged, magenta, coarse, leaking and dirty.
         "expired": Look(
             exposure=Exposure(stops=-0.15),
             white_balance=WhiteBalance(warmth=0.05, tint=0.4),
@@ -144,7 +136,6 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
             dust=Dust(specks=30.0, fibres=2.0),
             scratches=Scratches(count=2.0),
         ),
-        # Iron salts in the sun: Prussian blue on rag paper.
         "cyanotype": Look(
             vignette=Vignette(strength=0.2),
             matrix=Matrix(
@@ -160,6 +151,21 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
         ),
     }
 )
+
+DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "sepia": "Silver turned to sulphide: brown mid-tones on cream paper",
+        "faded-print": "A print that hung in the light: cyan dye gone, paper yellow, blacks brown",
+        "slide": "Reversal film on a light table: deep blacks, clean saturated colour",
+        "instant": "A print that develops in the hand: milky, cool shadows, cream highlights",
+        "cross-process": "Slide film in negative chemistry: yellow-green lights, blue shadows",
+        "noir": "Pushed black and white in hard light",
+        "tungsten-cine": "Cinema negative without its backing: teal shadows, red halos",
+        "expired": "A roll found in a drawer: fogged, magenta, coarse, leaking and dirty",
+        "cyanotype": "Iron salts in the sun: Prussian blue on rag paper",
+    }
+)
+"""What each look is like, for people."""
 
 
 def look(name: str) -> Look:

@@ -57,7 +57,8 @@ def radial_basis(size: int) -> np.ndarray:
 class RadialConv(nn.Module):
     """Convolution whose kernel depends on the distance from its centre alone; no bias.
 
-    The borders are wrapped, which keeps independent noise as strong there as inside.
+    The borders are wrapped, which keeps independent noise as strong there as inside. It starts as a
+    1x1 convolution: white noise stays white until something asks for coarser grain.
 
     Attributes:
         features: output channels.
@@ -74,13 +75,18 @@ class RadialConv(nn.Module):
         """Applies the convolution; height and width stay."""
         basis = radial_basis(self.size)
         shape = (basis.shape[2], x.shape[-1], self.features)
-        taps = basis.sum((0, 1, 2)) * x.shape[-1]
-        weights = self.param("kernel", nn.initializers.normal(float(taps) ** -0.5), shape)
+        weights = self.param("kernel", _central, shape)
         kernel = jnp.einsum("hwk,kio->hwio", basis, weights)
         x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
         edge = (self.size // 2, self.size // 2)
         x = jnp.pad(x, ((0, 0), edge, edge, (0, 0)), mode="wrap")
         return conv(x, kernel, 1, ((0, 0), (0, 0)))
+
+
+def _central(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Initial [distance, in, out] weights: a mix of the channels at distance 0, nothing farther."""
+    mix = jax.random.normal(key, shape[1:], dtype) / shape[1] ** 0.5
+    return jnp.zeros(shape, dtype).at[0].set(mix)
 
 
 def spread(x: Float[Array, "b h w c"], *, reach: int) -> Float[Array, "b h w 3*c"]:

@@ -1,7 +1,5 @@
 """Vignette, light leak, dust and scratches: where they are, how much they touch."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,13 +8,10 @@ import pytest
 from retrojax.film import defects
 from retrojax.film.look import Dust, LightLeak, Scratches, Vignette
 
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
-vignette = jit(defects.vignette)
-leak = jit(jax.vmap(defects.leak, in_axes=(0, None, None)))
-add_dust = jit(defects.add_dust, static_argnames="pixels_per_mm")
-add_scratches = jit(defects.add_scratches, static_argnames="pixels_per_mm")
+vignette = jax.jit(defects.vignette)
+leak = jax.jit(jax.vmap(defects.leak, in_axes=(0, None, None)))
+add_dust = jax.jit(defects.add_dust, static_argnames="pixels_per_mm")
+add_scratches = jax.jit(defects.add_scratches, static_argnames="pixels_per_mm")
 
 WHITE = (1.0, 1.0, 1.0)
 

@@ -1,7 +1,5 @@
 """Grain: the spectrum, the strength and the direction that the module's docstring promises."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,12 +14,9 @@ APERTURE = np.pi * 0.024**2
 SIGMA_MM = 0.1 / 2.3548  # Of a clump 100 um wide at half its height.
 GRAIN = Grain(strength=0.05, size_um=100.0, chroma=1.0)
 
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
-field = jit(grain_field, static_argnames=("height", "width", "pixels_per_mm"))
-add = jit(add_grain, static_argnames="pixels_per_mm")
-film = jit(render)
+field = jax.jit(grain_field, static_argnames=("height", "width", "pixels_per_mm"))
+add = jax.jit(add_grain, static_argnames="pixels_per_mm")
+film = jax.jit(render)
 
 
 def density(encoded):

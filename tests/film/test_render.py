@@ -57,9 +57,7 @@ NEUTRAL = {
 }
 RANDOM = ("light_leak", "grain", "dust", "scratches")
 
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-film = jax.jit(render, static_argnames="pixels_per_mm", compiler_options=UNOPTIMISED)
+film = jax.jit(render, static_argnames="pixels_per_mm")
 
 
 def photo(seed=0):
@@ -116,7 +114,7 @@ def test_another_key_is_other_grain():
 IMAGES = ("photo", "black", "grey", "white")
 
 
-@functools.partial(jax.jit, compiler_options=UNOPTIMISED)
+@jax.jit
 def slopes(images, look, keys):
     """Gradients of a weighted sum of each picture in the image and in the look; the pictures."""
     weights = jnp.asarray(photo(5) - 0.5)
@@ -189,7 +187,7 @@ def test_compiled_and_eager_are_one_picture():
 def test_a_batch_by_vmap_is_the_pictures_one_by_one():
     images = jnp.asarray(np.stack([photo(0), photo(1)]))
     keys = jax.random.split(jax.random.key(4), 2)
-    batch = jax.jit(jax.vmap(render, in_axes=(0, 0, None)), compiler_options=UNOPTIMISED)
+    batch = jax.jit(jax.vmap(render, in_axes=(0, 0, None)))
     pictures = batch(keys, images, alone("grain"))
     for i in range(2):
         single = film(keys[i], images[i], alone("grain"))

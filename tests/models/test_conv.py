@@ -1,7 +1,5 @@
 """Convolution, its transpose and its weight gradient: adjoint, equal to Flax, no slow path."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +8,6 @@ from flax import linen as nn
 
 from retrojax.models.conv import conv, conv_size, conv_transpose, same_pads, weight_gradient
 from retrojax.models.layers import Conv, ConvTranspose
-
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
 
 
 def normal(*shape, seed=0):
@@ -39,7 +33,7 @@ def test_the_three_are_the_transposes_of_one_form(kernel, stride, pads, size):
     height, width = conv_size(size, (kernel, kernel), stride, pads)
     y = normal(2, height, width, 4, seed=3)
 
-    @jit
+    @jax.jit
     def forms(x, w, y):
         out = conv(x, w, stride, pads)
         back = jax.linear_transpose(
@@ -61,8 +55,8 @@ def test_the_three_are_the_transposes_of_one_form(kernel, stride, pads, size):
 def test_conv_transpose_is_the_transpose_of_conv():
     x, w, y = normal(2, 11, 12, 3), normal(4, 4, 3, 5, seed=1), normal(2, 5, 6, 5, seed=2)
     pads = ((1, 0), (1, 1))
-    form = np.vdot(y, jit(conv, static_argnums=(2, 3))(x, w, 2, pads))
-    back = jit(conv_transpose, static_argnums=(2, 3))(y, w, 2, pads)
+    form = np.vdot(y, jax.jit(conv, static_argnums=(2, 3))(x, w, 2, pads))
+    back = jax.jit(conv_transpose, static_argnums=(2, 3))(y, w, 2, pads)
     assert back.shape == x.shape
     np.testing.assert_allclose(np.vdot(x, back), form, rtol=1e-4)
 
@@ -100,7 +94,7 @@ def check_equal(ours, theirs, x, kernel_shape):
     shape = jax.eval_shape(lambda: theirs.apply({"params": params}, x)).shape
     weights = normal(*shape, seed=7)
 
-    @jit
+    @jax.jit
     def both(params, x):
         return [derivatives(layer, params, x, weights) for layer in (ours, theirs)]
 
@@ -160,7 +154,7 @@ def program(layer, x):
     """Compiled text of the first and second derivatives of a layer."""
     params = layer.init(jax.random.key(0), x)["params"]
     weights = jnp.ones(jax.eval_shape(layer.apply, {"params": params}, x).shape)
-    run = jit(lambda params, x: derivatives(layer, params, x, weights))
+    run = jax.jit(lambda params, x: derivatives(layer, params, x, weights))
     return run.lower(params, x).compile().as_text()
 
 

@@ -21,10 +21,6 @@ from retrojax.models.layers import (
     reflect_pad,
 )
 
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
-
 
 def normal(*shape, seed=0, mean=0.0, std=1.0):
     values = mean + std * np.random.default_rng(seed).normal(size=shape)
@@ -57,7 +53,7 @@ def test_without_a_type_a_convolution_computes_in_that_of_its_input():
 @pytest.mark.parametrize("layer", [Conv, ConvTranspose])
 def test_kernels_start_normal_with_deviation_002_and_biases_at_zero(layer):
     x = jnp.zeros((1, 5, 5, 32))
-    params = jit(layer(64, 5).init)(jax.random.key(0), x)["params"]
+    params = jax.jit(layer(64, 5).init)(jax.random.key(0), x)["params"]
     channels = {Conv: (32, 64), ConvTranspose: (64, 32)}[layer]
     assert params["kernel"].shape == (5, 5, *channels)
     assert np.std(params["kernel"]) == pytest.approx(0.02, rel=0.02)
@@ -153,7 +149,7 @@ def test_batch_norm_over_a_mapped_axis_is_that_of_the_whole_batch():
 
 def test_batch_norm_starts_with_scales_around_one():
     x = jnp.zeros((1, 2, 2, 4096))
-    init = jit(Normed("batch").init, static_argnames="train")
+    init = jax.jit(Normed("batch").init, static_argnames="train")
     params = init(jax.random.key(0), x, train=True)["params"]["n"]
     assert np.mean(params["scale"]) == pytest.approx(1.0, abs=0.002)
     assert np.std(params["scale"]) == pytest.approx(0.02, rel=0.05)
@@ -182,7 +178,7 @@ def test_an_unknown_norm_lists_the_known_ones():
         make_norm("layer", train=True)
 
 
-@functools.partial(jit, static_argnames=("rate", "train"))
+@functools.partial(jax.jit, static_argnames=("rate", "train"))
 def drop(x, rate, seed=0, train=True):
     return Dropout(rate).apply({}, x, train=train, rngs={"dropout": jax.random.key(seed)})
 

@@ -12,10 +12,6 @@ from scipy.ndimage import gaussian_filter
 from retrojax.models import LookGenerator
 from retrojax.models.look import ColourLUT, RadialConv, radial_basis, spread
 
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
-
 SMALL = LookGenerator(
     lut_size=4, glow_features=2, glow_reach=4, features=4, texture_features=4, noise_channels=2
 )
@@ -48,7 +44,7 @@ def variables(module):
 
 @functools.cache
 def applied(module, **options):
-    return jit(functools.partial(module.apply, **options))
+    return jax.jit(functools.partial(module.apply, **options))
 
 
 def run(source, noise=None, module=SMALL):
@@ -57,12 +53,12 @@ def run(source, noise=None, module=SMALL):
 
 def part(name, *inputs):
     method = getattr(SMALL, name)
-    return jit(functools.partial(SMALL.apply, method=method))(variables(SMALL), *inputs)
+    return jax.jit(functools.partial(SMALL.apply, method=method))(variables(SMALL), *inputs)
 
 
 def test_it_starts_as_the_identity():
     source = photo(1, 8, 8)
-    fresh = jit(SMALL.init)(jax.random.key(0), source, normal(1, 8, 8, 2))
+    fresh = jax.jit(SMALL.init)(jax.random.key(0), source, normal(1, 8, 8, 2))
     out = applied(SMALL)(fresh, source, None)
     np.testing.assert_array_equal(out.image, source)
     np.testing.assert_array_equal(out.clean, source)
@@ -81,7 +77,7 @@ def test_the_colour_part_alone_maps_each_pixel_by_itself():
 def test_the_colour_part_is_two_trilinear_tables_as_scipys_times_the_gain():
     tables = {"coarse": normal(3, 3, 3, 3), "fine": normal(5, 5, 5, 3, seed=1)}
     x = 1.5 * photo(2, 6, 7, seed=2)
-    change = jit(ColourLUT(5, 0.1).apply)({"params": tables}, x) - x
+    change = jax.jit(ColourLUT(5, 0.1).apply)({"params": tables}, x) - x
     expected = np.zeros(x.shape)
     for table in tables.values():
         grid = [np.linspace(-1, 1, len(table))] * 3
@@ -94,7 +90,7 @@ def test_the_colour_part_is_two_trilinear_tables_as_scipys_times_the_gain():
 def test_spread_is_scipys_gaussian_filter_cut_at_the_reach(shape, reach):
     """The second map is smaller than the filter."""
     maps = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype(np.float32)
-    ours = np.asarray(jit(functools.partial(spread, reach=reach))(jnp.asarray(maps)))
+    ours = np.asarray(jax.jit(functools.partial(spread, reach=reach))(jnp.asarray(maps)))
     for k, sigma in enumerate((reach / 8, reach / 4, reach / 2)):
         expected = gaussian_filter(
             maps.astype(np.float64), sigma, mode="nearest", radius=reach, axes=(1, 2)
@@ -167,7 +163,7 @@ def test_each_output_teaches_its_own_parts_alone(output, teaches):
         out = SMALL.apply(variables, source, noise, train=True)
         return (getattr(out, output) * weight).sum()
 
-    gradients = jit(jax.grad(total))(variables(SMALL))["params"]
+    gradients = jax.jit(jax.grad(total))(variables(SMALL))["params"]
     assert {name.split("_")[0] for name in gradients} == {"colour", "glow", "texture"}
     for name, leaves in gradients.items():
         for leaf in jax.tree.leaves(leaves):
@@ -210,7 +206,7 @@ def test_radial_kernels_are_symmetric_under_transposition_and_flips():
     module = RadialConv(3, 7)
     impulse = jnp.zeros((1, 15, 15, 2)).at[0, 7, 7].set(jnp.asarray([1.0, -0.4]))
     params = {"params": {"kernel": normal(*radial_basis(7).shape[2:], 2, 3)}}
-    kernel = np.asarray(jit(module.apply)(params, impulse))[0]
+    kernel = np.asarray(jax.jit(module.apply)(params, impulse))[0]
     for turned in (kernel.swapaxes(0, 1), kernel[::-1], kernel[:, ::-1]):
         np.testing.assert_allclose(kernel, turned, atol=1e-6)
     rows, columns = np.nonzero(kernel.any(axis=-1))
@@ -223,7 +219,7 @@ def test_radial_convolutions_wrap_their_borders():
     """So noise is as strong at the border as inside."""
     module, x = RadialConv(3, 5), normal(1, 9, 10, 2)
     params = {"params": {"kernel": normal(5, 2, 3, seed=1)}}
-    apply = jit(module.apply)
+    apply = jax.jit(module.apply)
     rolled = apply(params, jnp.roll(x, (3, 4), (1, 2)))
     np.testing.assert_allclose(rolled, np.roll(apply(params, x), (3, 4), (1, 2)), atol=1e-5)
 
@@ -231,8 +227,8 @@ def test_radial_convolutions_wrap_their_borders():
 def test_fresh_radial_kernels_keep_the_variance_of_noise():
     module = RadialConv(64, 5)
     x = normal(1, 40, 40, 3)
-    params = jit(module.init)(jax.random.key(0), x)
-    assert np.std(jit(module.apply)(params, x)) == pytest.approx(1.0, rel=0.1)
+    params = jax.jit(module.init)(jax.random.key(0), x)
+    assert np.std(jax.jit(module.apply)(params, x)) == pytest.approx(1.0, rel=0.1)
 
 
 def test_bfloat16_keeps_parameters_colours_and_outputs_in_float32():

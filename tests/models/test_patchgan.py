@@ -9,10 +9,6 @@ import pytest
 
 from retrojax.models import PatchDiscriminator
 
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
-
 
 def shapes(module, *images, train=False):
     """Shapes of the variables and of the logits, without computing either."""
@@ -64,7 +60,7 @@ def test_a_logit_sees_exactly_its_patch(layers, patch):
     variables = weights(module, images)
     side = shapes(module, images)[1].shape[1]
     logit = lambda x: module.apply(variables, x)[0, side // 2, side // 2]  # noqa: E731
-    seen = np.asarray(jit(jax.grad(logit))(images)[0]).any(axis=-1)
+    seen = np.asarray(jax.jit(jax.grad(logit))(images)[0]).any(axis=-1)
     for axis in (0, 1):
         touched = np.flatnonzero(seen.any(axis=axis))
         assert touched[-1] - touched[0] + 1 == patch == len(touched)
@@ -86,7 +82,7 @@ def test_the_condition_comes_first_among_the_channels():
     images, source = jnp.asarray(rng.normal(size=(2, 1, 12, 12, 3)), jnp.float32)
     joined = jnp.concatenate([source, images], axis=-1)
     variables = weights(module, joined)
-    apply = jit(module.apply)
+    apply = jax.jit(module.apply)
     np.testing.assert_array_equal(apply(variables, images, source), apply(variables, joined))
 
 
@@ -95,7 +91,7 @@ def test_examples_are_judged_apart(norm):
     module = PatchDiscriminator(features=2, layers=1, norm=norm)
     images = jnp.asarray(np.random.default_rng(2).normal(size=(3, 12, 12, 3)), jnp.float32)
     variables = jax.tree.map(lambda leaf: jnp.abs(leaf) + 0.1, weights(module, images))
-    apply = jit(module.apply)
+    apply = jax.jit(module.apply)
     np.testing.assert_allclose(
         apply(variables, images)[:1], apply(variables, images[:1]), rtol=1e-5, atol=1e-6
     )
@@ -122,7 +118,7 @@ def test_batch_norm_moves_its_statistics_in_training_alone():
     module = PatchDiscriminator(features=2, layers=1, norm="batch")
     images = jnp.asarray(np.random.default_rng(3).normal(size=(2, 12, 12, 3)), jnp.float32)
     variables = weights(module, images)
-    run = jit(functools.partial(module.apply, train=True, mutable=["batch_stats"]))
+    run = jax.jit(functools.partial(module.apply, train=True, mutable=["batch_stats"]))
     _, moved = run(variables, images)
     before, after = (np.asarray(v["batch_stats"]["norm_1"]["mean"]) for v in (variables, moved))
     assert (before != after).all()
@@ -135,7 +131,7 @@ def test_bfloat16_gives_float32_logits_of_float32_parameters():
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     # Narrow inside: the logits are numbers that bfloat16 can hold.
     images = jnp.asarray(np.random.default_rng(4).normal(size=(1, 16, 16, 3)), jnp.float32)
-    out = jit(module.apply)(weights(module, images), images)
+    out = jax.jit(module.apply)(weights(module, images), images)
     np.testing.assert_array_equal(out, out.astype(jnp.bfloat16).astype(jnp.float32))
 
 

@@ -11,10 +11,6 @@ from flax import linen as nn
 from retrojax.models import GENERATORS, LookGenerator, ResNetGenerator, UNetGenerator
 from retrojax.models.layers import Dropout
 
-# These programs run for milliseconds: to optimise them would take far longer.
-UNOPTIMISED = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=UNOPTIMISED)
-
 SMALL = {
     "resnet": functools.partial(ResNetGenerator, features=2, blocks=1),
     "unet": functools.partial(UNetGenerator, features=2, levels=3, norm="instance"),
@@ -59,7 +55,7 @@ def test_the_table_of_generators_is_complete_and_closed():
 @pytest.mark.parametrize("name", SMALL)
 def test_images_keep_their_size_and_lie_in_the_range_each_by_itself(name):
     module, source = SMALL[name](), normal(3, 16, 24, 3)
-    variables, apply = weights(module, source), jit(module.apply)
+    variables, apply = weights(module, source), jax.jit(module.apply)
     image = np.asarray(apply(variables, source))
     assert image.shape == (3, 16, 24, 3) and image.dtype == np.float32
     assert np.abs(image).max() <= 1 and image.std() > 0.01
@@ -71,7 +67,9 @@ def test_images_keep_their_size_and_lie_in_the_range_each_by_itself(name):
 def test_every_pixel_of_the_source_counts(name):
     module, source = SMALL[name](norm="none"), normal(1, 16, 24, 3)
     variables = weights(module, source)
-    slope = jit(jax.grad(lambda x: (module.apply(variables, x) * normal(16, 24, 3)[None]).sum()))
+    slope = jax.jit(
+        jax.grad(lambda x: (module.apply(variables, x) * normal(16, 24, 3)[None]).sum())
+    )
     assert (np.asarray(slope(source)) != 0).all()
 
 
@@ -79,7 +77,7 @@ def test_every_pixel_of_the_source_counts(name):
 def test_noise_changes_the_image_and_the_same_noise_does_not(name):
     module, source = SMALL[name](noise_channels=2), normal(1, 16, 16, 3)
     noise, other = normal(1, 16, 16, 2, seed=1), normal(1, 16, 16, 2, seed=2)
-    variables, apply = weights(module, source, noise), jit(module.apply)
+    variables, apply = weights(module, source, noise), jax.jit(module.apply)
     image = apply(variables, source, noise)
     np.testing.assert_array_equal(image, apply(variables, source, noise))
     assert np.abs(image - apply(variables, source, other)).max() > 1e-3
@@ -152,10 +150,10 @@ def test_the_unet_has_the_published_number_of_parameters():
 def test_the_resnets_dropout_acts_in_training_alone():
     module, source = SMALL["resnet"](dropout=0.5), normal(1, 8, 8, 3)
     variables = weights(module, source)
-    train = jit(functools.partial(module.apply, train=True))
+    train = jax.jit(functools.partial(module.apply, train=True))
     a, b = (train(variables, source, rngs={"dropout": jax.random.key(s)}) for s in (0, 1))
     assert np.abs(a - b).max() > 1e-3
-    assert np.abs(a - jit(module.apply)(variables, source)).max() > 1e-3
+    assert np.abs(a - jax.jit(module.apply)(variables, source)).max() > 1e-3
 
 
 def dropped(module, size, train):
@@ -190,7 +188,7 @@ def test_the_resnet_has_one_dropout_in_each_block():
 def test_the_unets_skips_carry_the_source_past_the_bottom_and_come_first():
     module, source = UNetGenerator(features=4, levels=3, norm="none"), normal(1, 16, 16, 3)
     params = weights(module, source)["params"]
-    slope = jit(jax.grad(lambda x, params: module.apply({"params": params}, x).sum()))
+    slope = jax.jit(jax.grad(lambda x, params: module.apply({"params": params}, x).sum()))
     # Nothing comes from below: what is left are the first four of eight channels.
     params = params | {"up_2": {"kernel": jnp.zeros_like(params["up_2"]["kernel"])}}
     assert np.abs(slope(source, params)).max() > 1e-3

@@ -1,8 +1,4 @@
-"""Gates without a clock on the step as the presets build it: what was compiled, and how it steps.
-
-LLVM's expensive passes are left out while compiling: they take most of the time, and the HLO that
-is looked at here is the same.
-"""
+"""Gates without a clock on the presets' steps: what is compiled, and how it steps."""
 
 import logging
 from dataclasses import replace
@@ -17,14 +13,6 @@ from benchmarks.product import product
 from experiments.build import build_task
 from experiments.presets import preset
 from retrojax.training.placement import make_placement
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compiler():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")
