@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -75,7 +76,7 @@ class LookRun:
         """Draws a grid of the same photographs with the same seed."""
         photos = common_crop(self.data.validation[:3], largest=SAMPLE_SIDE)
         key = jax.random.key(SAMPLE_KEY)
-        source = photos["source"] / np.float32(255)
+        source = jnp.asarray(photos["source"], jnp.float32) / 255
         if self.task.look is None:
             target = photos["target"]
         else:

@@ -57,6 +57,13 @@ def test_an_unknown_loss_is_exit_code_2_and_lists_the_choices(capsys):
         assert name in said.err + said.out
 
 
+def test_a_value_out_of_range_is_exit_code_2_and_says_the_range(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--learning-rate=0"])
+    assert stopped.value.code == 2
+    assert "--learning-rate must be above 0, not 0.0" in capsys.readouterr().err
+
+
 def test_help_shows_the_formulas(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
@@ -72,7 +79,6 @@ def test_help_shows_the_formulas(capsys):
         (("--data=folder:nowhere",), "nowhere"),
         (("--batch-size=3",), "batch of 3 cannot be divided among 4 devices"),
         (("--crop=128",), "choose a smaller --crop"),
-        (("--learning-rate=0",), "--learning-rate must be above 0"),
         (("--data=tfds:cifra10",), "no such TFDS dataset; near it are cifar10"),
     ],
 )
