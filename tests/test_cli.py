@@ -13,7 +13,7 @@ from retrojax.cli import main
 from retrojax.inference.bundle import save_bundle, shipped_bundles
 from retrojax.models import LookGenerator
 
-OPTIONS = {"lut_size": 3, "glow_features": 0, "texture_features": 3, "texture_size": 3}
+OPTIONS = {"lut_size": 4, "glow_features": 0, "texture_features": 3, "texture_size": 3}
 
 
 @pytest.fixture(scope="module")

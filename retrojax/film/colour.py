@@ -27,7 +27,7 @@ def linear_to_srgb(linear: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(linear <= 0.0031308, linear * 12.92, power)
 
 
-def luma(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w"]:
+def luma(image: Float[Array, "*b 3"]) -> Float[Array, "*b"]:
     """Rec. 709 weighted sum of the channels, taken on the values as they are.
 
     On encoded values this is luma (Y'), on linear light it is luminance (Y).

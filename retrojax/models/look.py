@@ -130,7 +130,7 @@ class ColourLUT(nn.Module):
     of a gather is a scatter, slow on every device.
 
     Attributes:
-        size: nodes per axis of the fine table.
+        size: nodes per axis of the fine table, at least 4.
         gain: the parameters are the tables' differences from the identity divided by this, so that
             Adam moves a table `gain` times faster than a convolution (the equalised learning
             rate of Karras et al. 2018, arXiv:1710.10196, section 4.1).
@@ -141,7 +141,15 @@ class ColourLUT(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
-        """Maps colours; those outside [-1, 1] move as the nearest one inside does."""
+        """Maps colours; those outside [-1, 1] move as the nearest one inside does.
+
+        Raises:
+            ValueError: if the fine table is no finer than the coarse one.
+        """
+        # Two tables of one size would also meet a wrong program: XLA 0.10.2 on CPU merges their
+        # products into one, whose result is off by more than the tables' values.
+        if self.size <= 3:
+            raise ValueError(f"the fine table needs more than 3 nodes per axis, not {self.size}")
         change = jnp.zeros_like(x)
         for name, n in (("coarse", 3), ("fine", self.size)):
             table = self.param(name, nn.initializers.zeros, (n, n, n, 3))
@@ -163,7 +171,7 @@ class LookGenerator(nn.Module):
     """Translation generator for looks; see the module's docstring.
 
     Attributes:
-        lut_size: nodes per axis of the colour part.
+        lut_size: nodes per axis of the colour part, at least 4.
         lut_gain: how many times faster the colour part learns than the rest, see `ColourLUT`.
         glow_features: lights that the glow part spreads; 0 = no glow.
         glow_reach: how far it spreads them, in pixels.

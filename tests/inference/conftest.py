@@ -9,8 +9,9 @@ from retrojax.inference.bundle import Bundle, load_bundle, save_bundle
 from retrojax.models import LookGenerator, ResNetGenerator, UNetGenerator
 
 LOOK_OPTIONS = {
-    "lut_size": 3,
-    "glow_features": 2,
+    "lut_size": 4,
+    "lut_gain": 1.0,
+    "glow_features": 4,
     "glow_reach": 3,
     "texture_features": 3,
     "texture_size": 3,

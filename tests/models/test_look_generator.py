@@ -250,3 +250,25 @@ def test_a_batch_is_its_pictures_one_by_one():
     source, noise = photo(2, 8, 9), normal(2, 8, 9, 2)
     for whole, single in zip(run(source, noise), run(source[1:], noise[1:]), strict=True):
         np.testing.assert_allclose(whole[1:], single, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [4, 9])
+def test_compiled_colours_are_those_of_the_two_tables_one_after_the_other(size):
+    """XLA may merge the two products; with tables of one size it did so wrongly."""
+    x = jax.random.uniform(jax.random.key(0), (1, 16, 24, 3), minval=-1.0, maxval=1.0)
+    tables = {
+        "coarse": jax.random.normal(jax.random.key(1), (3, 3, 3, 3)),
+        "fine": jax.random.normal(jax.random.key(2), (size, size, size, 3)),
+    }
+    got = jax.jit(ColourLUT(size, 0.1).apply)({"params": tables}, x)
+    ends = (np.linspace(-1, 1, 3),) * 3, (np.linspace(-1, 1, size),) * 3
+    moved = sum(
+        RegularGridInterpolator(axes, np.asarray(table))(np.asarray(x).reshape(-1, 3))
+        for axes, table in zip(ends, tables.values(), strict=True)
+    )
+    np.testing.assert_allclose(got, np.asarray(x) + 0.1 * moved.reshape(x.shape), atol=1e-5)
+
+
+def test_a_fine_table_that_is_not_finer_is_refused():
+    with pytest.raises(ValueError, match="more than 3 nodes per axis, not 3"):
+        ColourLUT(3, 1.0).init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))

@@ -15,7 +15,7 @@ from retrojax.tasks.paired import PairedTask
 
 def make_task(loss="lsgan", **changes) -> PairedTask:
     task = PairedTask(
-        generator=LookGenerator(lut_size=3, features=4, texture_features=4),
+        generator=LookGenerator(lut_size=4, features=4, texture_features=4),
         discriminator=PatchDiscriminator(features=4, layers=1, norm="none"),
         loss=adversarial_loss(loss),
         crop=16,

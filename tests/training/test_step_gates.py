@@ -39,7 +39,7 @@ def values(shapes):
 
 def test_all_of_the_state_of_a_look_is_updated_in_place(look):
     subject, compiled = look
-    assert subject.state_bytes > 1e6
+    assert subject.state_bytes > 5e5
     assert aliased_bytes(compiled.as_text()) >= 0.99 * subject.state_bytes
 
 
