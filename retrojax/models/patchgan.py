@@ -28,7 +28,7 @@ class PatchDiscriminator(nn.Module):
         dtype: computation type; parameters and logits are float32.
         kernel_size: of every convolution; they pad (kernel_size - 1) // 2 zeros.
         axis_name: mapped axis for the batch norm's statistics (`pmap`); None = none.
-        detail: above 0, the input gets further channels: its difference from its 3x3 blur, this
+        detail: above 0, the input gets further channels: its difference from its 5x5 blur, this
             many times amplified. Grain is small beside the picture that it lies on, and a critic
             that has to find it first teaches none meanwhile. 0 = the paper's input.
     """
@@ -86,7 +86,7 @@ class PatchDiscriminator(nn.Module):
 
         x = images if condition is None else jnp.concatenate([condition, images], -1)
         if self.detail:
-            x = jnp.concatenate([x, self.detail * (x - _blurred(x))], -1)
+            x = jnp.concatenate([x, self.detail * (x - _blurred(_blurred(x)))], -1)
         x = leaky_relu(conv(self.features, 2, True, "conv_0")(x))
         for i in range(1, self.layers + 1):
             stride = 2 if i < self.layers else 1
