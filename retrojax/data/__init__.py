@@ -3,5 +3,14 @@
 from .photos import Photo, PhotoData, Photos
 from .pipeline import batches
 from .sources import default_cache_dir, open_data
+from .whole import whole_images
 
-__all__ = ["Photo", "PhotoData", "Photos", "batches", "default_cache_dir", "open_data"]
+__all__ = [
+    "Photo",
+    "PhotoData",
+    "Photos",
+    "batches",
+    "default_cache_dir",
+    "open_data",
+    "whole_images",
+]

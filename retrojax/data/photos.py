@@ -10,7 +10,6 @@ from jaxtyping import UInt8
 
 _MEMORY: Final = 2**30
 _HELD_OUT_SHARE: Final = 10
-_HELD_OUT_MOST: Final = 8
 
 
 class Photo(NamedTuple):
@@ -85,15 +84,16 @@ class PhotoData:
     fingerprint: str
 
 
-def held_out(count: int) -> tuple[int, ...]:
-    """Chooses which of `count` photographs are held out: a tenth, at least 1, at most 8.
+def held_out(count: int, *, most: int = 8) -> tuple[int, ...]:
+    """Chooses which of `count` photographs are held out: a tenth, at least 1, at most `most`.
 
     Evenly spaced, so that neighbours (one place, one evening) do not all end up on one side.
 
     Args:
         count: number of photographs, at least 2.
+        most: bound on what is held out; all of it is decoded at the start.
     """
-    chosen = min(_HELD_OUT_MOST, max(1, count // _HELD_OUT_SHARE))
+    chosen = min(most, max(1, count // _HELD_OUT_SHARE))
     return tuple((2 * i + 1) * count // (2 * chosen) for i in range(chosen))
 
 

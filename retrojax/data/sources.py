@@ -1,4 +1,4 @@
-"""Where photographs come from: one entry, `open_data`, for the four forms of `--data`.
+"""Where images come from: one entry, `open_data`, for all forms of `--data`.
 
 Contract: every problem with the input is found here, before anything is compiled, and is a
 `ValueError` with one line that names the value and the way out.
@@ -14,7 +14,14 @@ from typing import Final, NamedTuple
 from .photo_files import PhotoFile, decode_photo, find_photos, listed, match_pairs
 from .photos import Photo, PhotoData, Photos, check_window, held_out
 
-FORMS: Final = ("bundled", "folder:PATH", "pairs:SOURCE,TARGET", "tfds:NAME[:FEATURE]")
+FORMS: Final = (
+    "bundled",
+    "folder:PATH",
+    "pairs:SOURCE,TARGET",
+    "tfds:NAME[:FEATURE]",
+    "digits",
+    "faces",
+)
 
 
 class _Request(NamedTuple):
@@ -24,28 +31,36 @@ class _Request(NamedTuple):
     photo_size: int
     window: int
     cache_dir: Path
+    held_out_most: int
 
 
 def open_data(
-    spec: str, *, photo_size: int, window: int, cache_dir: Path | None = None
+    spec: str,
+    *,
+    photo_size: int,
+    window: int,
+    cache_dir: Path | None = None,
+    held_out_most: int = 8,
 ) -> PhotoData:
     """Opens photographs for training.
 
     Args:
         spec: "bundled" (photographs inside the scikit-image and scikit-learn wheels),
-            "folder:PATH", "pairs:SOURCE,TARGET" (two folders, matched by file stem) or
-            "tfds:NAME[:FEATURE]".
+            "folder:PATH", "pairs:SOURCE,TARGET" (two folders, matched by file stem),
+            "tfds:NAME[:FEATURE]", or "digits" and "faces" (small images inside the same wheels).
         photo_size: photographs are shrunk until their long side is at most this many pixels, which
             stand for the 36 mm of a film frame; never enlarged.
         window: side in pixels of the square that training cuts from a photograph; all must be at
             least this large.
         cache_dir: folder for prepared photographs, by default `default_cache_dir()`.
+        held_out_most: of a folder or a dataset a tenth is held out, at most this many.
 
     Raises:
         ValueError: a malformed spec, or any of the input's problems, in one line.
     """
     kind, _, rest = spec.partition(":")
-    if kind not in _KINDS or (kind == "bundled") == bool(rest):
+    alone = kind in FORMS
+    if kind not in _KINDS or alone == bool(rest):
         raise ValueError(f"data {spec!r} is not one of the forms {', '.join(FORMS)}")
     if not 1 <= window <= photo_size:
         raise ValueError(
@@ -53,7 +68,7 @@ def open_data(
             "choose a smaller --crop or a larger photo size"
         )
     cache_dir = default_cache_dir() if cache_dir is None else cache_dir
-    return _KINDS[kind](_Request(rest, photo_size, window, cache_dir))
+    return _KINDS[kind](_Request(rest, photo_size, window, cache_dir, held_out_most))
 
 
 def default_cache_dir() -> Path:
@@ -72,7 +87,7 @@ def _bundled(request: _Request) -> PhotoData:
         request,
         label="bundled",
         described="bundled photographs",
-        hold_out=lambda names: tuple(i for i, name in enumerate(names) if name in HELD_OUT),
+        hold_out=lambda names, _: tuple(i for i, name in enumerate(names) if name in HELD_OUT),
     )
 
 
@@ -103,7 +118,12 @@ def _tfds(request: _Request) -> PhotoData:
     from .tfds_source import open_tfds
 
     name, _, feature = request.rest.partition(":")
-    found = open_tfds(name, feature or None, photo_size=request.photo_size)
+    found = open_tfds(
+        name,
+        feature or None,
+        photo_size=request.photo_size,
+        held_out_most=request.held_out_most,
+    )
     check_window(found.named_sizes(), request.window)
     (split, indices), (validation_split, chosen) = found.train, found.validation
     train = Photos(len(indices), lambda index: found.read(split, indices[index]))
@@ -117,13 +137,25 @@ def _tfds(request: _Request) -> PhotoData:
     )
 
 
-def _every_tenth(names: tuple[str, ...]) -> tuple[int, ...]:
+def _embedded(name: str) -> Callable[[_Request], PhotoData]:
+    def opened(request: _Request) -> PhotoData:
+        from .embedded import embedded_images
+
+        data = embedded_images(name)
+        sizes = ((photo.name, photo.source.shape[:2]) for photo in data.validation)
+        check_window(((label, (h, w)) for label, (h, w) in sizes), request.window)
+        return data
+
+    return opened
+
+
+def _every_tenth(names: tuple[str, ...], most: int) -> tuple[int, ...]:
     if len(names) < 2:
         raise ValueError(
             f"only {listed(names)} can be read; at least 2 photographs are needed, "
             "one to train on and one to hold out"
         )
-    return held_out(len(names))
+    return held_out(len(names), most=most)
 
 
 def _from_files(
@@ -132,7 +164,7 @@ def _from_files(
     *,
     label: str,
     described: str,
-    hold_out: Callable[[tuple[str, ...]], tuple[int, ...]] = _every_tenth,
+    hold_out: Callable[[tuple[str, ...], int], tuple[int, ...]] = _every_tenth,
 ) -> PhotoData:
     from .builder import prepare
 
@@ -152,7 +184,7 @@ def _from_files(
         assert source is not None
         return Photo(prepared.names[index], source, target)
 
-    chosen = hold_out(prepared.names)
+    chosen = hold_out(prepared.names, request.held_out_most)
     rest = [index for index in range(len(prepared.names)) if index not in chosen]
     train = Photos(len(rest), lambda index: read(rest[index]))
     validation = tuple(Photos(len(chosen), lambda index: read(chosen[index])))
@@ -170,5 +202,12 @@ def _described(train: Photos, validation: tuple[Photo, ...], what: str) -> str:
 
 
 _KINDS: Final = MappingProxyType(
-    {"bundled": _bundled, "folder": _folder, "pairs": _pairs, "tfds": _tfds}
+    {
+        "bundled": _bundled,
+        "folder": _folder,
+        "pairs": _pairs,
+        "tfds": _tfds,
+        "digits": _embedded("digits"),
+        "faces": _embedded("faces"),
+    }
 )

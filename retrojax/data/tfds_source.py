@@ -70,7 +70,9 @@ class TfdsPhotos:
         return io.BytesIO(self.splits[split][index][self.feature])
 
 
-def open_tfds(name: str, feature: str | None, *, photo_size: int) -> TfdsPhotos:
+def open_tfds(
+    name: str, feature: str | None, *, photo_size: int, held_out_most: int = 8
+) -> TfdsPhotos:
     """Opens a TFDS dataset, preparing it if need be.
 
     Trains on the split "train" (or the first whose name begins so, or the first); holds out
@@ -80,6 +82,7 @@ def open_tfds(name: str, feature: str | None, *, photo_size: int) -> TfdsPhotos:
         name: name of the dataset, with configuration if it has several ("cycle_gan/horse2zebra").
         feature: image feature to read; by default the first.
         photo_size: longest side of a photograph as read, in pixels.
+        held_out_most: bound on the photographs held out.
 
     Raises:
         ValueError: unknown dataset or feature, no image feature, too few photographs, or a dataset
@@ -98,10 +101,10 @@ def open_tfds(name: str, feature: str | None, *, photo_size: int) -> TfdsPhotos:
         raise ValueError(f"tfds:{name}: split {train!r} has {sizes[train]} examples, needs 2")
     indices: Sequence[int] = range(sizes[train])
     if other is None:
-        validation = train, held_out(sizes[train])
+        validation = train, held_out(sizes[train], most=held_out_most)
         indices = [index for index in indices if index not in validation[1]]
     else:
-        validation = other, held_out(sizes[other])
+        validation = other, held_out(sizes[other], most=held_out_most)
     try:
         splits = {
             split: builder.as_data_source(split, decoders={feature: tfds.decode.SkipDecoding()})

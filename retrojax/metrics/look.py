@@ -1,33 +1,28 @@
 """How well a look was learned: the figures of one photograph, their mean, and the goals.
 
 A system under test gives, for each held-out photograph, two renderings with different seeds and a
-mean over many seeds; the look itself gives the same and one rendering without grain. `FIGURES` is
-the closed table of everything measured, with the range that counts as good; tables on the terminal
-and in the report are made from it.
+mean over many seeds; the look itself gives the same and one rendering without grain.
+`LOOK_FIGURES` is the closed table of everything measured, with the range that counts as good;
+tables on the terminal and in the report are made from it.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from retrojax.metrics.figure import Figure
 from retrojax.metrics.grain import deviation, octave_spectrum, sector_spectrum
 from retrojax.metrics.image import colour_difference, luma_similarity
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 # Below a hundredth of an 8-bit step there is no grain to speak of, only rounding.
 NO_GRAIN = 0.01 / 255.0
 
 # Octave differences are cut here, so that one output without grain leaves a mean readable.
 WIDEST_DB = 40.0
-
-# How a goal that is met, missed or absent is written.
-MARKS = MappingProxyType({True: (" \u2713", "green"), False: (" \u2717", "red"), None: ("  ", "")})
 
 # The two octaves below the Nyquist frequency, where film grain at this scale has its power.
 JUDGED_OCTAVES = ("1/4-1/2", "1/8-1/4")
@@ -49,40 +44,7 @@ class PhotoRenderings(NamedTuple):
     clean_target: Float[np.ndarray, "h w 3"]
 
 
-class Figure(NamedTuple):
-    """What a figure is called, how it is written, and where it should lie (None = no bound)."""
-
-    label: str
-    digits: int
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def goal(self) -> str:
-        """The wanted range in words; empty when the figure has no goal."""
-        if self.low is None and self.high is None:
-            return ""
-        if self.low is None:
-            return f"\u2264 {self.high:g}"
-        if self.high is None:
-            return f"\u2265 {self.low:g}"
-        if self.low == -self.high:
-            return f"\u00b1 {self.high:g}"
-        return f"{self.low:g} to {self.high:g}"
-
-    def met(self, value: float) -> bool | None:
-        """Whether the value lies in the wanted range; None without a goal or a value."""
-        if not self.goal or math.isnan(value):
-            return None
-        above = self.low is None or value >= self.low
-        return above and (self.high is None or value <= self.high)
-
-    def text(self, value: float) -> str:
-        """The value as written in tables; a dash where there is none."""
-        return "\u2013" if math.isnan(value) else f"{value:.{self.digits}f}"
-
-
-FIGURES: Mapping[str, Figure] = MappingProxyType(
+LOOK_FIGURES: Mapping[str, Figure] = MappingProxyType(
     {
         "colour_error": Figure("colour error, CIEDE2000", 2),
         "colour_error_of_input": Figure("colour error of the input", 2),
@@ -108,7 +70,7 @@ def look_figures(photo: PhotoRenderings) -> dict[str, float]:
         photo: Renderings by the system and by the true look, all of one size.
 
     Returns:
-        Figures by the names of `FIGURES` (without "colour_ratio_to_lut", which compares two
+        Figures by the names of `LOOK_FIGURES` (without "colour_ratio_to_lut", which compares two
         systems). Where a figure has no meaning it is NaN: ratios to a target without grain, and
         the direction of grain that is not there.
 
@@ -174,37 +136,6 @@ def add_ratio_to_lut(
         }
         for name, figures in systems.items()
     }
-
-
-def figures_table(systems: Mapping[str, Mapping[str, float]], *, title: str = "") -> "Table":
-    """A rich table: one row a figure, one column a system, with the goals and whether they are met.
-
-    Args:
-        systems: Figures by the name of the system (or of the photograph), in the order of columns.
-        title: Written above the table.
-    """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title or None, box=SIMPLE_HEAD, padding=0)
-    # rich drops columns that do not fit at all: these widths let four systems fit 64 columns with
-    # wrapped labels, and 80 with whole ones.
-    table.add_column("figure", min_width=12)
-    table.add_column("goal", justify="right", no_wrap=True)
-    for name in systems:
-        table.add_column(name, justify="right", min_width=7, max_width=9, overflow="fold")
-    for key, figure in FIGURES.items():
-        if not any(key in figures for figures in systems.values()):
-            continue
-        cells = []
-        for figures in systems.values():
-            value = figures.get(key, math.nan)
-            met = figure.met(value)
-            mark, style = MARKS[met]
-            cells.append(Text(figure.text(value) + mark, style=style))
-        table.add_row(figure.label, figure.goal, *cells)
-    return table
 
 
 def _grain_figures(

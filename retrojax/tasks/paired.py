@@ -6,27 +6,26 @@ target while grain is left to the adversary. Plain L1 would average the grain aw
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Key, PyTree, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 
-from retrojax.film import Look, render
-from retrojax.keys import fold_each, normal_each
-from retrojax.losses import (
-    AdversarialLoss,
-    Penalties,
-    blurred_l1,
-    gradient_penalty,
-    l1,
-    zero_centred_penalty,
-)
+from retrojax.film import Look
+from retrojax.keys import normal_each
+from retrojax.losses import AdversarialLoss, Penalties, blurred_l1, l1
 from retrojax.models.look import LookOutput
-from retrojax.tasks.augmentation import flip_each, vary_colours
+from retrojax.tasks.adversary import Adversary
+from retrojax.tasks.augmentation import (
+    centre_crop,
+    flip_each,
+    policy_names,
+    render_each,
+    vary_colours,
+)
 from retrojax.tasks.task import Aux, Variables, apply_training, global_mean
 
 Batch = dict[str, Float[Array, "b h w 3"]]
@@ -50,6 +49,7 @@ class PairedTask:
         l1_weight: of plain L1 between image and target (pix2pix: 100).
         blur_size: taps of the blur, see `losses.blur`.
         penalties: gradient penalties on the discriminator.
+        augment: policy of DiffAugment on what the critic is given; "" = none.
     """
 
     generator: nn.Module
@@ -64,6 +64,22 @@ class PairedTask:
     l1_weight: float = 0.0
     blur_size: int = 5
     penalties: Penalties = Penalties()
+    augment: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses an unknown augmentation.
+
+        Raises:
+            ValueError: names it.
+        """
+        policy_names(self.augment)
+
+    @property
+    def adversary(self) -> Adversary:
+        """The critic's side."""
+        return Adversary(
+            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
+        )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> tuple[Variables, Variables]:
         """Fresh variables of both players for a prepared batch."""
@@ -97,15 +113,12 @@ class PairedTask:
         if self.look is not None:
             source = vary_colours(colour_key, images["source"])
             images = {"source": source, "target": self.render(render_key, source)}
-        edge = (images["source"].shape[1] - self.crop) // 2
-        middle = slice(edge, edge + self.crop)
-        return {name: values[:, middle, middle] * 2.0 - 1.0 for name, values in images.items()}
+        return {name: centre_crop(x, self.crop) * 2.0 - 1.0 for name, x in images.items()}
 
     def render(self, key: Key[Array, ""], source: Float[Array, "b h w 3"]) -> Array:
         """The look on a batch of photographs in [0, 1]."""
         assert self.look is not None
-        draw = partial(render, look=self.look, pixels_per_mm=self.pixels_per_mm)
-        return jax.vmap(draw)(fold_each(key, source.shape[0]), source)
+        return render_each(key, source, look=self.look, pixels_per_mm=self.pixels_per_mm)
 
     def without_grain(self) -> "PairedTask":
         """The same task with targets free of grain: what a mean over all seeds should be."""
@@ -129,38 +142,9 @@ class PairedTask:
         self, discriminator: Variables, outputs: LookOutput, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Array, Aux]:
         """Adversarial loss of D on real and generated targets, plus its penalties."""
-        dropout_key, penalty_key = jax.random.split(key)
-        fake_key, real_key = jax.random.split(dropout_key)
-        source, real, fake = batch["source"], batch["target"], outputs.image
-        judge = partial(apply_training, self.discriminator)
-        # Fake and real in separate passes: BatchNorm must not mix them.
-        fake_logits, collections = judge(discriminator, fake, source, key=fake_key)
-        newer = {"params": discriminator["params"], **collections}
-        real_logits, collections = judge(newer, real, source, key=real_key)
-        adversarial = global_mean(self.loss.discriminator(real_logits, fake_logits))
-        metrics = {
-            "d/adversarial": adversarial,
-            "d/real_logits": real_logits.mean(),
-            "d/fake_logits": fake_logits.mean(),
-        }
-        total = self.discriminator_weight * adversarial
-
-        def critic(images: Array) -> Array:
-            logits, _ = judge(discriminator, images, source, key=real_key)
-            return logits.mean(axis=tuple(range(1, logits.ndim)))
-
-        weights = self.penalties
-        if weights.r1:
-            metrics["d/r1"] = global_mean(zero_centred_penalty(critic, real))
-            total += weights.r1 / 2 * metrics["d/r1"]
-        if weights.r2:
-            metrics["d/r2"] = global_mean(zero_centred_penalty(critic, fake))
-            total += weights.r2 / 2 * metrics["d/r2"]
-        if weights.gradient:
-            value = global_mean(gradient_penalty(critic, penalty_key, real, fake))
-            metrics["d/gradient_penalty"] = value
-            total += weights.gradient * value
-        return total, (collections, metrics)
+        return self.adversary.discriminator_loss(
+            discriminator, batch["target"], outputs.image, key, batch["source"]
+        )
 
     def generator_loss(
         self, discriminator: Variables, outputs: LookOutput, batch: Batch, key: Key[Array, ""]
@@ -170,7 +154,9 @@ class PairedTask:
         metrics: dict[str, Array] = {}
         total = jnp.zeros(())
         if self.adversarial_weight:
-            adversarial, collections = self._adversarial(discriminator, outputs, batch, key)
+            adversarial, collections = self.adversary.generator_loss(
+                discriminator, batch["target"], outputs.image, key, batch["source"]
+            )
             metrics["g/adversarial"] = adversarial
             total += self.adversarial_weight * adversarial
         if self.blurred_l1_weight:
@@ -181,19 +167,6 @@ class PairedTask:
             metrics["g/l1"] = global_mean(l1(outputs.image, batch["target"]))
             total += self.l1_weight * metrics["g/l1"]
         return total, (collections, metrics)
-
-    def _adversarial(
-        self, discriminator: Variables, outputs: LookOutput, batch: Batch, key: Key[Array, ""]
-    ) -> tuple[Array, dict[str, PyTree]]:
-        fake_key, real_key = jax.random.split(key)
-        source = batch["source"]
-        judge = partial(apply_training, self.discriminator)
-        fake_logits, collections = judge(discriminator, outputs.image, source, key=fake_key)
-        real_logits = fake_logits
-        if self.loss.uses_real:
-            newer = {"params": discriminator["params"], **collections}
-            real_logits, collections = judge(newer, batch["target"], source, key=real_key)
-        return global_mean(self.loss.generator(real_logits, fake_logits)), collections
 
     def sample(
         self, generator: Variables, batch: dict[str, Any], key: Key[Array, ""]

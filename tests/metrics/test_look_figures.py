@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 from scipy.ndimage import gaussian_filter
 
+from retrojax.metrics.figure import figures_table
 from retrojax.metrics.look import (
-    FIGURES,
+    LOOK_FIGURES,
     PhotoRenderings,
     add_ratio_to_lut,
-    figures_table,
     look_figures,
     mean_figures,
 )
@@ -44,9 +44,9 @@ def renderings(output=None, sigma=0.03, target_sigma=0.03, oriented=False):
 
 def test_the_look_itself_meets_every_goal():
     figures = look_figures(renderings())
-    judged = {name: FIGURES[name].met(value) for name, value in figures.items()}
+    judged = {name: LOOK_FIGURES[name].met(value) for name, value in figures.items()}
     assert set(judged.values()) == {True, None}
-    assert set(figures) <= set(FIGURES)
+    assert set(figures) <= set(LOOK_FIGURES)
     assert figures["grain_deviation_ratio"] == pytest.approx(1.0, abs=0.03)
     assert figures["structure_ssim"] == pytest.approx(1.0)
 
@@ -57,7 +57,7 @@ def test_the_untouched_input_misses_colour_and_grain():
     assert figures["grain_deviation_ratio"] == 0.0
     assert figures["grain_octave_db/1/4-1/2"] == -40.0
     assert math.isnan(figures["grain_isotropy_db"])
-    missed = {name for name, value in figures.items() if FIGURES[name].met(value) is False}
+    missed = {name for name, value in figures.items() if LOOK_FIGURES[name].met(value) is False}
     assert {"colour_ratio_to_input", "grain_deviation_ratio", "grain_worst_octave_db"} <= missed
 
 
@@ -74,14 +74,14 @@ def test_half_the_grain_is_six_decibels_short_in_every_octave():
 def test_oriented_grain_of_the_right_strength_is_caught():
     figures = look_figures(renderings(oriented=True))
     assert figures["grain_deviation_ratio"] == pytest.approx(1.0, abs=0.05)
-    assert FIGURES["grain_isotropy_db"].met(figures["grain_isotropy_db"]) is False
+    assert LOOK_FIGURES["grain_isotropy_db"].met(figures["grain_isotropy_db"]) is False
 
 
 def test_a_look_without_grain_has_no_grain_ratio():
     figures = look_figures(renderings(sigma=0.0, target_sigma=0.0))
     assert math.isnan(figures["grain_deviation_ratio"])
     assert math.isnan(figures["grain_worst_octave_db"])
-    assert FIGURES["grain_deviation_ratio"].met(math.nan) is None
+    assert LOOK_FIGURES["grain_deviation_ratio"].met(math.nan) is None
 
 
 def test_mean_skips_what_has_no_meaning_and_takes_the_ratio_of_means():
@@ -112,7 +112,7 @@ def test_table_shows_systems_goals_and_marks():
         "GAN": {"colour_ratio_to_input": 0.31, "grain_isotropy_db": 1.2},
     }
     console = Console(width=90, file=io.StringIO())
-    console.print(figures_table(systems, title="sepia"))
+    console.print(figures_table(LOOK_FIGURES, systems, title="sepia"))
     lines = console.file.getvalue().splitlines()
     ratio = next(line for line in lines if "input's" in line)
     assert "\u2264 0.4" in ratio and "1.00 \u2717" in ratio and "0.31 \u2713" in ratio
@@ -125,9 +125,9 @@ def test_table_shows_systems_goals_and_marks():
 def test_no_system_is_dropped_from_a_narrow_table(width):
     names = ("untouched input", "LUT + noise", "adversarial off", "trained")
     values = {name: 0.123 + index for index, name in enumerate(names)}
-    systems = {name: dict.fromkeys(FIGURES, value) for name, value in values.items()}
+    systems = {name: dict.fromkeys(LOOK_FIGURES, value) for name, value in values.items()}
     console = Console(width=width, file=io.StringIO())
-    console.print(figures_table(systems))
+    console.print(figures_table(LOOK_FIGURES, systems))
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     structure = next(line for line in lines if "structure" in line)
