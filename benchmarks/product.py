@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from experiments.build import build_optimizers, build_task
-from experiments.config import Config
+from experiments.config import AnyConfig
 from retrojax.training.placement import Placement
 from retrojax.training.state import GanState, init_state
 from retrojax.training.step import Step, make_step
@@ -45,9 +45,9 @@ class Product:
         return placement.compile(self.step, self.state, self.raw)
 
 
-def product(config: Config) -> Product:
+def product(config: AnyConfig) -> Product:
     """Builds what a run with this configuration would step: look rendered, state averaged."""
-    task = build_task(config, paired_data=False)
+    task = build_task(config)
     optimizers = build_optimizers(config)
     ema = config.ema_halflife_images > 0
 
@@ -63,13 +63,13 @@ def product(config: Config) -> Product:
     return Product(step, init, jax.eval_shape(init, raw), raw)
 
 
-def start(config: Config, product: Product, placement: Placement) -> GanState:
+def start(config: AnyConfig, product: Product, placement: Placement) -> GanState:
     """The state at step 0 on the devices."""
     one = {"source": np.zeros(_shape(config, 1), np.uint8)}
     return placement.put_state(jax.jit(product.init)(one))
 
 
-def random_batches(config: Config, placement: Placement, *, count: int) -> list[PyTree]:
+def random_batches(config: AnyConfig, placement: Placement, *, count: int) -> list[PyTree]:
     """Raw batches on the devices, uint8, each of other contents.
 
     Random, because multipliers take less power, and run faster, on zeros.
@@ -87,5 +87,5 @@ def tree_bytes(tree: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _shape(config: Config, images: int) -> tuple[int, int, int, int]:
+def _shape(config: AnyConfig, images: int) -> tuple[int, int, int, int]:
     return (images, config.window, config.window, 3)

@@ -13,7 +13,7 @@ from benchmarks.compiled import compiled_facts
 from benchmarks.product import Product, product, random_batches, start
 from benchmarks.table import Report
 from benchmarks.timing import matmul_flops, time_steps
-from experiments.config import Config
+from experiments.config import AnyConfig
 from retrojax.training.placement import Placement
 
 CONTENTS = 4
@@ -22,14 +22,14 @@ MATMUL_SIZE_ELSEWHERE = 8192
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxtyping")
 
 
-def compiled_report(config: Config, placement: Placement) -> Report:
+def compiled_report(config: AnyConfig, placement: Placement) -> Report:
     """Compiles the step and runs nothing, so the devices need not be there."""
     _, report = _compile(config, product(config), placement)
     return report | {"ran": False}
 
 
 def measured_report(
-    config: Config, placement: Placement, *, steps: int, warmup: int, contents: int = CONTENTS
+    config: AnyConfig, placement: Placement, *, steps: int, warmup: int, contents: int = CONTENTS
 ) -> Report:
     """Compiles, runs and times the step.
 
@@ -70,7 +70,7 @@ def measured_report(
 
 
 def _compile(
-    config: Config, subject: Product, placement: Placement
+    config: AnyConfig, subject: Product, placement: Placement
 ) -> tuple["jax.stages.Compiled", Report]:
     """The compiled step, and what was compiled for what."""
     begin = perf_counter()
@@ -82,7 +82,6 @@ def _compile(
         "preset": config.preset,
         "loss": config.loss,
         "batch_size": config.batch_size,
-        "crop": config.crop,
         "window": config.window,
         "dtype": config.dtype,
         "device": {

@@ -27,7 +27,7 @@ from jax.experimental import topologies
 
 from benchmarks.report import compiled_report, measured_report
 from benchmarks.table import table
-from experiments.config import Config
+from experiments.config import AnyConfig
 from experiments.presets import PRESETS, preset
 from retrojax.training.placement import Placement, make_placement
 
@@ -111,7 +111,7 @@ def _new_file(text: str) -> Path:
     return path
 
 
-def _config(chosen: argparse.Namespace) -> Config:
+def _config(chosen: argparse.Namespace) -> AnyConfig:
     """The preset with the changes asked for.
 
     Raises:
@@ -146,7 +146,7 @@ def _devices(count: int | None) -> list[Any]:
     return devices[:count]
 
 
-def _topology(config: Config, name: str) -> Placement:
+def _topology(config: AnyConfig, name: str) -> Placement:
     """A placement on the devices of a TPU slice that need not be there.
 
     Raises:

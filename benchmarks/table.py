@@ -27,7 +27,8 @@ def _subject(report: Report) -> Iterator[tuple[str, str]]:
     yield (
         "step",
         f"preset {report['preset']}, loss {report['loss']}, batch {report['batch_size']}, "
-        f"crop {report['crop']}, {report['dtype']}, matmul precision {report['matmul_precision']}",
+        f"window {report['window']}, {report['dtype']}, "
+        f"matmul precision {report['matmul_precision']}",
     )
     yield "versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     if report["load_average"] is not None:

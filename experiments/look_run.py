@@ -1,7 +1,6 @@
 """The main job: train a look, judge it on held-out photographs, keep the model and a report."""
 
 import json
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -11,22 +10,19 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from experiments.build import build_optimizers, build_task
-from experiments.config import MAY_CHANGE, Config, as_dict
+from experiments.build import build_optimizers, build_paired_task, module_options
+from experiments.config import MAY_CHANGE, LookConfig, as_dict
+from experiments.outcome import event, finished, loop_settings, record, show
 from retrojax.data import PhotoData, batches, open_data
 from retrojax.inference.bundle import save_bundle
-from retrojax.metrics import figures_table
-from retrojax.models import GENERATORS
+from retrojax.metrics import LOOK_FIGURES, figures_table
 from retrojax.tasks.paired import PairedTask
 from retrojax.training.evaluation import TRAINED, common_crop, evaluate, fit_baseline
-from retrojax.training.log_file import append_line, read_lines
-from retrojax.training.loop import LoopSettings, Sampler, Timing, train
+from retrojax.training.loop import Sampler, Timing, train
 from retrojax.training.placement import make_placement
 from retrojax.training.report import write_report
-from retrojax.training.report_sections import duration
 from retrojax.training.run_folder import open_run
 from retrojax.training.samples import sample_grid, write_png
 from retrojax.training.state import GanState
@@ -41,7 +37,7 @@ BASELINE_BATCHES, BASELINE_PIXELS = 48, 4000
 class LookRun:
     """A run that is ready to start: its input was checked, nothing was compiled."""
 
-    config: Config
+    config: LookConfig
     data: PhotoData
     task: PairedTask
     started: float
@@ -49,13 +45,12 @@ class LookRun:
     def finish(self) -> None:
         """Trains to the end and writes everything a user keeps; a finished run is summed up."""
         config, folder = self.config, self.config.folder
-        console = Console(soft_wrap=True)
-        if not _finished(folder, config.steps):
+        if not finished(folder, config.steps):
             state, timing = train(
                 self.task,
                 build_optimizers(config),
                 self.data,
-                _settings(config),
+                loop_settings(config),
                 folder,
                 sampler=self._sampler(),
                 headline=(
@@ -66,11 +61,8 @@ class LookRun:
             )
             self._judge(state, timing)
             write_report(folder)
-        console.print(_summary(folder))
-        console.print(_times(folder))
-        console.print(f"model   {folder / 'model'}")
-        console.print(f"report  {folder / 'report.html'}")
-        console.print(f"use it  retrojax stylize PHOTO --model {folder / 'model'}")
+        use = f"retrojax stylize PHOTO --model {folder / 'model'}"
+        show(folder, _summary(folder), use=use)
 
     def _sampler(self) -> Sampler:
         """Draws a grid of the same photographs with the same seed."""
@@ -126,12 +118,11 @@ class LookRun:
             for name, images in pictures.items():
                 stem = photo.name.replace("/", "_")
                 write_png(folder / "samples" / f"final-{stem}-{name}.png", images[index])
-        generator = self.task.generator
         save_bundle(
             folder / "model",
             variables=variables,
             generator_name=config.generator,
-            generator_options=_options(generator),
+            generator_options=module_options(self.task.generator),
             about={
                 "look": config.look if self.task.look is not None else None,
                 "loss": config.loss,
@@ -140,25 +131,17 @@ class LookRun:
                 "figures": figures[TRAINED],
             },
         )
-        step = int(state.step)
-        log = folder / "metrics.jsonl"
-        append_line(log, {"step": step, "event": "figures", "figures": figures})
-        append_line(log, {"step": step, "event": "formula", "formula": self.task.loss.formula})
-        append_line(
-            log,
-            {
-                "step": step,
-                "event": "timing",
-                "compile_seconds": timing.compile,
-                "train_seconds": timing.train,
-                "data_wait_share": timing.data_wait,
-                "total_seconds": time.perf_counter() - self.started,
-                "peak_memory_gb": _peak_memory_gb(),
-            },
+        record(
+            folder,
+            step=int(state.step),
+            figures=figures,
+            formula=self.task.loss.formula,
+            timing=timing,
+            started=self.started,
         )
 
 
-def open_look_run(config: Config) -> LookRun:
+def open_look_run(config: LookConfig) -> LookRun:
     """Checks a run's input and opens its folder; nothing is compiled.
 
     Raises:
@@ -169,68 +152,15 @@ def open_look_run(config: Config) -> LookRun:
     data = open_data(config.data, photo_size=config.photo_size, window=config.window)
     for line in data.skipped:
         print(f"experiments.run: skipped {line}", file=sys.stderr)
-    task = build_task(config, paired_data=data.validation[0].target is not None)
+    task = build_paired_task(config, paired_data=data.validation[0].target is not None)
     written = {**as_dict(config), "data_fingerprint": data.fingerprint}
     open_run(config.folder, written, may_change=MAY_CHANGE)
     return LookRun(config, data, task, started)
 
 
-def _settings(config: Config) -> LoopSettings:
-    """How long and how often."""
-    return LoopSettings(
-        steps=config.steps,
-        batch_size=config.batch_size,
-        window=config.window,
-        seed=config.seed,
-        order=config.order,
-        ema_halflife_images=config.ema_halflife_images,
-        save_every_steps=config.save_every_steps,
-        save_every_seconds=config.save_every_seconds,
-        sample_every_steps=config.sample_every_steps,
-        log_every_steps=config.log_every_steps,
-    )
-
-
-def _options(generator: object) -> dict[str, object]:
-    """A generator's fields as JSON values; Linen's own fields and the type are left out."""
-    names = set(GENERATORS[_name_of(generator)].__dataclass_fields__) - {"parent", "name", "dtype"}
-    return {name: getattr(generator, name) for name in sorted(names)}
-
-
-def _name_of(generator: object) -> str:
-    return next(name for name, kind in GENERATORS.items() if isinstance(generator, kind))
-
-
-def _peak_memory_gb() -> float:
-    """Largest resident size of this process so far, in GB (10^9 bytes)."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size * (1 if sys.platform == "darwin" else 1024) / 1e9
-
-
-def _event(folder: Path, name: str) -> dict | None:
-    events = [line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == name]
-    return events[-1] if events else None
-
-
-def _finished(folder: Path, steps: int) -> bool:
-    timing = _event(folder, "timing")
-    return timing is not None and timing["step"] >= steps and (folder / "report.html").exists()
-
-
-def _times(folder: Path) -> str:
-    event = _event(folder, "timing")
-    assert event is not None
-    return (
-        f"time    compiling {duration(event['compile_seconds'])}, training "
-        f"{duration(event['train_seconds'])}, in all {duration(event['total_seconds'])}; "
-        f"peak memory {event['peak_memory_gb']:.1f} GB"
-    )
-
-
 def _summary(folder: Path) -> Table:
-    event = _event(folder, "figures")
-    assert event is not None
+    said = event(folder, "figures")
+    assert said is not None
     config = json.loads((folder / "config.json").read_text())
-    return figures_table(
-        event["figures"], title=f"{config['look']} with {config['loss']} on held-out photographs"
-    )
+    title = f"{config['look']} with {config['loss']} on held-out photographs"
+    return figures_table(LOOK_FIGURES, said["figures"], title=title)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.compare import figures, table
-from experiments.config import Config, Loss
+from experiments.config import LookConfig, Loss
 from retrojax.training.evaluation import TRAINED
 from retrojax.training.samples import sample_grid, write_png
 
@@ -23,7 +23,7 @@ NO_ADVERSARY = "no adversary"
 PHOTOGRAPH, SIDE, ZOOM = "coffee", 120, 3
 
 
-def train(config: Config, *flags: str) -> Path:
+def train(config: LookConfig, *flags: str) -> Path:
     """Trains one row of the study, or takes it as it is if it is finished; returns its folder."""
     command = [sys.executable, "-m", "experiments.run", f"--look={config.look}"]
     command += [f"--loss={config.loss}", f"--run-dir={config.folder}", *flags]
@@ -46,11 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", type=Path, required=True, help="a .png file")
     options = parser.parse_args()
-    folders = {name: train(Config(loss=name)) for name in LOSSES}
-    alone = Config(adversarial_weight=0.0, run_dir=f"runs/no-adversary-{Config().look}-0")
+    folders = {name: train(LookConfig(loss=name)) for name in LOSSES}
+    alone = LookConfig(adversarial_weight=0.0, run_dir=f"runs/no-adversary-{LookConfig().look}-0")
     folders[NO_ADVERSARY] = train(alone, "--adversarial-weight=0")
 
-    first = folders[Config().loss]
+    first = folders[LookConfig().loss]
     systems = figures(first)
     rows = {name: values for name, values in systems.items() if name != TRAINED}
     rows |= {name: figures(folder)[TRAINED] for name, folder in folders.items()}

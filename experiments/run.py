@@ -1,15 +1,20 @@
-"""Trains a look: `python -m experiments.run --loss=lsgan`; the same command resumes it."""
+"""Trains a preset: `python -m experiments.run --loss=lsgan`; the same command resumes it."""
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import tyro
 
-from experiments.config import Config
+from experiments.config import AnyConfig, GenerationConfig
 from experiments.presets import PRESETS, preset
 
+if TYPE_CHECKING:
+    from experiments.generation_run import GenerationRun
+    from experiments.look_run import LookRun
 
-def parse(arguments: Sequence[str]) -> Config:
+
+def parse(arguments: Sequence[str]) -> AnyConfig:
     """Parses flat flags over the defaults of `--preset`.
 
     Raises:
@@ -25,14 +30,27 @@ def parse(arguments: Sequence[str]) -> Config:
     from retrojax.losses import ADVERSARIAL_LOSSES
 
     formulas = "\n\n".join(f"{name}: {loss.formula}" for name, loss in ADVERSARIAL_LOSSES.items())
+    default = preset(chosen)
     return tyro.cli(
-        Config,
-        default=preset(chosen),
+        type(default),
+        default=default,
         args=list(arguments),
         prog="python -m experiments.run",
-        description=f"Trains a look on photographs. Presets: {', '.join(PRESETS)}.\n\n"
+        description=f"Trains a GAN. Presets: {', '.join(PRESETS)}; each kind of run has its own "
+        f"flags, shown by --preset=NAME --help.\n\n"
         f"Losses (r = real logit, f = fake logit, both minimised):\n\n{formulas}",
     )
+
+
+def open_run(config: AnyConfig) -> "LookRun | GenerationRun":
+    """Checks a run's input and opens its folder; nothing is compiled."""
+    if isinstance(config, GenerationConfig):
+        from experiments.generation_run import open_generation_run
+
+        return open_generation_run(config)
+    from experiments.look_run import open_look_run
+
+    return open_look_run(config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = parse(sys.argv[1:] if arguments is None else arguments)
         # The stack is loaded after parsing, so that --help and a wrong flag answer at once.
         print("loading JAX and the photographs ...", flush=True)
-        from experiments.look_run import open_look_run
-
-        run = open_look_run(config)
+        run = open_run(config)
     except ValueError as error:
         print(f"experiments.run: error: {error}", file=sys.stderr)
         return 2

@@ -8,7 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from experiments.config import Config, LookName
+from experiments.config import LookConfig, LookName
 from experiments.run import main as run
 
 LOOKS: tuple[LookName, ...] = ("faded-print", "cross-process", "tungsten-cine")
@@ -23,7 +23,7 @@ def main() -> None:
         code = run([f"--look={look}"])
         if code:
             raise SystemExit(code)
-        folder = Config(look=look).folder
+        folder = LookConfig(look=look).folder
         target = BUNDLES / look
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(folder / "model", target)

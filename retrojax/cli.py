@@ -1,4 +1,4 @@
-"""The command `retrojax`: a trained look on files and folders.
+"""The command `retrojax`: a trained model on files and folders.
 
 Contract: exit 0 = all done; 1 = nothing could be done; 2 = wrong arguments, found before anything
 is compiled, one line on stderr; 3 = done, but for the files that are named. JAX is imported after
@@ -39,6 +39,20 @@ class Stylize:
 
 
 @dataclasses.dataclass(frozen=True)
+class Generate:
+    """Make images from noise, with the model of a noise-to-image run."""
+
+    model: str
+    """The model/ folder of a run."""
+    count: int = 16
+    """How many."""
+    output: Path = Path("generated")
+    """Folder for the PNG files."""
+    seed: int = 0
+    """Another number gives other images; the same number gives the same ones again."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Looks:
     """List the looks that come with retrojax."""
 
@@ -54,13 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     command = tyro.cli(
         Annotated[Stylize, tyro.conf.subcommand("stylize")]
+        | Annotated[Generate, tyro.conf.subcommand("generate")]
         | Annotated[Looks, tyro.conf.subcommand("looks")],
         prog="retrojax",
         description="GANs that give photographs a retro look.",
         args=argv,
     )
     try:
-        return _list_looks() if isinstance(command, Looks) else _stylize(command)
+        if isinstance(command, Looks):
+            return _list_looks()
+        return _generate(command) if isinstance(command, Generate) else _stylize(command)
     except ValueError as error:
         print(f"retrojax: error: {error}", file=sys.stderr)
         return _USAGE
@@ -83,16 +100,33 @@ def _stylize(options: Stylize) -> int:
     jobs = plan_jobs(options.inputs, options.output)
 
     from retrojax.inference.bundle import load_bundle
+    from retrojax.inference.geometry import geometry
     from retrojax.inference.stylize import check_options
 
     check_options(seed=options.seed, strength=options.strength)
     bundle = load_bundle(options.model)
+    geometry(bundle.module)  # Refuses a model that is not for photographs.
     make_writable(options.output)
     rejected = _run(jobs, bundle, options)
     done = len(jobs) - rejected
     print(f"{done} of {len(jobs)} done with {options.model}, written to {options.output}")
     if rejected:
         return _REJECTS if done else _FAILED
+    return _OK
+
+
+def _generate(options: Generate) -> int:
+    from retrojax.inference.bundle import load_bundle
+    from retrojax.inference.generate import generate
+    from retrojax.inference.jobs import make_writable
+    from retrojax.inference.photo import Picture, encode
+
+    bundle = load_bundle(options.model)
+    make_writable(options.output)
+    images = generate(bundle, count=options.count, seed=options.seed)
+    for index, image in enumerate(images):
+        encode(options.output / f"{options.seed}-{index:04d}.png", Picture(image, None))
+    print(f"{len(images)} images of {options.model}, written to {options.output}")
     return _OK
 
 

@@ -53,11 +53,11 @@ MAY_IMPORT = {
 ONLY_IN = {
     "flax": ("retrojax/models/", "retrojax/tasks/", "retrojax/inference/", "experiments/build.py"),
     "grain": ("retrojax/data/",),
-    "matplotlib": ("retrojax/training/curves.py",),
+    "matplotlib": ("retrojax/training/curves.py", "experiments/"),
     "optax": ("retrojax/training/", "experiments/build.py", "benchmarks/"),
     "orbax": ("retrojax/training/checkpoints.py",),
     "safetensors": ("retrojax/inference/bundle.py",),
-    "skimage": ("retrojax/metrics/image.py", "experiments/"),
+    "skimage": ("retrojax/metrics/image.py", "retrojax/data/embedded.py", "experiments/"),
     "tensorboardX": ("retrojax/training/logging.py",),
     "tensorflow_datasets": ("retrojax/data/builder.py", "retrojax/data/tfds_source.py"),
     "tyro": ("retrojax/cli.py", "experiments/run.py"),
@@ -67,7 +67,6 @@ ONLY_IN = {
 NOT_IMPORTED = {
     "array-record": "the files TFDS writes",
     "importlib-resources": "TFDS imports it undeclared",
-    "scikit-learn": "two of the bundled photographs",
 }
 
 

@@ -3,7 +3,8 @@
 Contract: a bundle needs no flags to load. `model.json` holds
 
     format      1
-    generator   {"name": a name in `retrojax.models.GENERATORS`, "options": its module fields}
+    generator   {"name": a name in `retrojax.models.GENERATORS` or `LATENT_GENERATORS`, "options":
+                its module fields}
     about       what it was trained for: look, loss, steps, pixels_per_mm, ...
     sha256      of model.safetensors, so that a damaged weight is an error and never a wrong picture
     versions    of retrojax and jax that wrote it
@@ -35,12 +36,13 @@ from safetensors import SafetensorError
 
 import retrojax
 from retrojax.inference.geometry import geometry
-from retrojax.models import GENERATORS
+from retrojax.models import GENERATORS, LATENT_GENERATORS
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 SHIPPED_FOLDER = Path(__file__).parent / "bundles"
+_KNOWN = MappingProxyType({**GENERATORS, **LATENT_GENERATORS})
 # A photograph of 24x36 mm with a long side of 512 pixels, the default of training.
 DEFAULT_PIXELS_PER_MM = 512 / 36
 
@@ -84,7 +86,7 @@ def save_bundle(
     Args:
         folder: where the two files go.
         variables: {"params": ..., **collections}; floating leaves are stored as float32.
-        generator_name: a name in `retrojax.models.GENERATORS`.
+        generator_name: a name in `retrojax.models.GENERATORS` or `LATENT_GENERATORS`.
         generator_options: the module's fields, JSON values only (no dtype: a bundle is float32).
         about: what to keep with the weights, JSON values only.
 
@@ -208,10 +210,10 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 
 def _build_module(name: str, options: Mapping[str, Any], *, where: Path) -> nn.Module:
-    if name not in GENERATORS:
-        raise ValueError(f"{where}: unknown generator {name!r}; known: {', '.join(GENERATORS)}")
+    if name not in _KNOWN:
+        raise ValueError(f"{where}: unknown generator {name!r}; known: {', '.join(_KNOWN)}")
     try:
-        return GENERATORS[name](**{key: _frozen(value) for key, value in options.items()})
+        return _KNOWN[name](**{key: _frozen(value) for key, value in options.items()})
     except TypeError as error:
         raise ValueError(
             f"{where}: wrong options for generator {name!r} ({_first_line(error)})"
@@ -220,12 +222,8 @@ def _build_module(name: str, options: Mapping[str, Any], *, where: Path) -> nn.M
 
 def _check_fit(module: nn.Module, flat: Mapping[str, np.ndarray], folder: Path) -> None:
     """The weights must be the tree the module would make: same names, shapes, dtypes."""
-    side = math.lcm(geometry(module).multiple, 64)  # Traced, never run.
-    source = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    channels = module.noise_channels  # pyright: ignore[reportAttributeAccessIssue]
-    noise = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32) if channels else None
     try:
-        wanted = jax.eval_shape(module.init, jax.random.key(0), source, noise)
+        wanted = jax.eval_shape(module.init, jax.random.key(0), *_example(module))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{folder / DESCRIPTION_FILE}: the generator cannot be built from its options "
@@ -248,6 +246,17 @@ def _check_fit(module: nn.Module, flat: Mapping[str, np.ndarray], folder: Path) 
             f"{folder / WEIGHTS_FILE}: {broken[0]} holds NaN or infinity: training diverged; "
             "use an earlier checkpoint or train again"
         )
+
+
+def _example(module: nn.Module) -> tuple[jax.ShapeDtypeStruct | None, ...]:
+    """Shapes of an input that the module takes; traced, never run."""
+    if isinstance(module, tuple(LATENT_GENERATORS.values())):
+        return (jax.ShapeDtypeStruct((1, module.latent_size), jnp.float32),)
+    side = math.lcm(geometry(module).multiple, 64)
+    source = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    channels = module.noise_channels  # pyright: ignore[reportAttributeAccessIssue]
+    noise = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32) if channels else None
+    return source, noise
 
 
 def _stored(leaf: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
+from retrojax.models import LATENT_GENERATORS
 from retrojax.models.look import LookGenerator
 from retrojax.models.resnet import ResNetGenerator
 from retrojax.models.unet import UNetGenerator
@@ -37,6 +38,11 @@ def geometry(module: nn.Module) -> Geometry:
     if isinstance(module, UNetGenerator):
         # Level l has a 4x4 layer down and one up, each of which reaches 2 steps of 2^(l-1).
         return Geometry(2**module.levels, sum(4 * 2**level for level in range(module.levels)))
+    if isinstance(module, tuple(LATENT_GENERATORS.values())):
+        raise ValueError(
+            f"a {type(module).__name__} makes images from noise and changes no photograph; "
+            "use retrojax generate"
+        )
     raise ValueError(
         f"{type(module).__name__} is no generator of retrojax: its reach and multiple are unknown"
     )

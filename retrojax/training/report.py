@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from retrojax.metrics.look import FIGURES
+from retrojax.metrics import FIGURES
 from retrojax.training.log_file import METRICS_FILE, read_lines
 from retrojax.training.report_sections import (
     Line,
@@ -52,10 +52,13 @@ def write_report(run_dir: Path) -> Path:
     events = {line["event"]: line for line in lines if "event" in line}
     figures = events.get("figures", {}).get("figures", {})
 
-    title = " \u00b7 ".join(str(config[k]) for k in ("look", "loss") if config.get(k)) or "a run"
+    named = [config.get("look"), config.get("loss")]
+    if named[0] in (None, "none"):
+        named[0] = config.get("preset")
+    title = " \u00b7 ".join(str(name) for name in named if name) or "a run"
     sections = {
         "Figures": figures_section(figures),
-        "Before and after": photos_section(run_dir / "samples"),
+        "Final pictures": photos_section(run_dir / "samples"),
         "Curves": curves_section(curve_lines),
         "Samples over time": grids_section(run_dir / "samples"),
         "Formula": formula_section(events.get("formula")),
@@ -105,6 +108,7 @@ def _summary(
         "colour_ratio_to_input": "colour error {} of the untouched input\u2019s",
         "grain_deviation_ratio": "grain {} times as strong as the target\u2019s",
         "structure_ssim": "structure kept to {} (luma SSIM)",
+        "coverage": "{} of the real images covered",
     }
     parts = [
         text.format(FIGURES[key].text(own[key]))

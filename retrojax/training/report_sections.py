@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from retrojax.metrics.look import FIGURES
+from retrojax.metrics import FIGURES
 from retrojax.training.curves import line_chart
 from retrojax.training.pictures import KINDS, data_uris, final_pictures, sample_grids
 
@@ -25,6 +25,19 @@ MOST_GRIDS = 16
 SECTION_EVENTS = ("figures", "formula", "timing", "environment")
 
 Line = dict[str, Any]
+
+# What the figures are, by whether they are those of images made from noise.
+_NOTES = {
+    False: (
+        "Means over held-out photographs. Grain is the difference of two renderings of a "
+        "photograph with different seeds; dB are output minus target, c/px cycles per pixel."
+    ),
+    True: (
+        "Coverage is the share of training images with a generated one (or a held-out one) nearer "
+        "than their fifth neighbour. Copies would lie at 0 times the distance that real images "
+        "have from their nearest one; held-out images lie near 1."
+    ),
+}
 
 
 def figures_section(figures: Mapping[str, Mapping[str, float]]) -> str:
@@ -51,9 +64,8 @@ def figures_section(figures: Mapping[str, Mapping[str, float]]) -> str:
     return (
         '<div class="scroll"><table class="numbers"><thead><tr><th scope="col">figure</th>'
         f'<th scope="col">goal</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-        '<p class="note">Means over held-out photographs. Grain is the difference of two '
-        "renderings of a photograph with different seeds; dB are output minus target, c/px cycles "
-        "per pixel. A dash means that the figure has no meaning there.</p>"
+        f'<p class="note">{_NOTES["coverage" in measured]} A dash means that the figure has no '
+        "meaning there.</p>"
     )
 
 
@@ -74,24 +86,26 @@ def photos_section(samples: Path) -> str:
     photos = final_pictures(samples)
     paths = [path for kinds in photos.values() for path in kinds.values()]
     uris = data_uris(paths, budget=PHOTO_BUDGET)
-    parts = []
+    parts, compared = [], False
     for name, kinds in photos.items():
         shown = {kind: uris[kinds[kind]] for kind in KINDS if kind in kinds and kinds[kind] in uris}
         if output := shown.pop("output", None):
             parts.append(_comparison(name, output, shown))
+            compared = compared or bool(shown)
     if not parts:
         return missing("There are no final pictures; they are written when the run ends.")
+    drag = "Drag the line, or focus a picture and use the arrow keys. " if compared else ""
     return (
         f'<div class="photos">{"".join(parts)}</div>'
-        '<p class="note">Drag the line, or focus a picture and use the arrow keys. The pictures '
-        "are compressed for this page; the files in samples/ are not.</p>"
+        f'<p class="note">{drag}The pictures are compressed for this page; the files in samples/ '
+        "are not.</p>"
     )
 
 
 def _comparison(name: str, output: str, others: Mapping[str, str]) -> str:
     title = f"<h3>{escape(name)}</h3>"
     if not others:
-        return f'<div>{title}<div class="compare"><img src="{output}" alt="output"></div></div>'
+        return f'<div>{title}<img class="alone" src="{output}" alt="output"></div>'
     first = next(iter(others))
     lefts = "".join(
         f'<img class="left" data-kind="{kind}" src="{uri}" alt="{kind}"'

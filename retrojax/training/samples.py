@@ -68,6 +68,30 @@ def sample_grid(
     return np.asarray(canvas)
 
 
+def contact_sheet(
+    images: UInt8[np.ndarray, "n h w 3"], columns: int, *, zoom: int = 3
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Small pictures of one size in rows, enlarged without blending, thin gaps between them.
+
+    Args:
+        images: uint8 pictures; the last row may be shorter than the others.
+        columns: pictures in a row.
+        zoom: screen pixels a pixel.
+    """
+    images = images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+    height, width = images.shape[1:3]
+    rows = -(-len(images) // columns)
+    sheet = np.empty((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), np.uint8)
+    sheet[:] = BACKGROUND
+    for index, image in enumerate(images):
+        top, left = (
+            GAP + n * (side + GAP)
+            for n, side in zip(divmod(index, columns), (height, width), strict=True)
+        )
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
 def write_png(path: Path, image: UInt8[np.ndarray, "h w 3"]) -> None:
     """Write a PNG in one move: readers see the old file or the whole new one.
 

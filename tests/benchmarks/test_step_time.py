@@ -89,7 +89,7 @@ def test_the_ceiling_is_that_of_all_devices():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--preset=big"], "invalid choice: 'big' (choose from look, tiny, unet, resnet)"),
+        (["--preset=big"], "invalid choice: 'big' (choose from look, tiny, document"),
         (["--batch-size=0"], "--batch-size must be at least 1, not 0"),
         (["--batch-size=6", "--devices=4"], "batch of 6 cannot be divided among 4 devices"),
         (["--devices=9"], "--devices=9, but there are 4"),

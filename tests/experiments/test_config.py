@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.config import MAY_CHANGE, Config, as_dict
+from experiments.config import MAY_CHANGE, LookConfig, as_dict
 from experiments.presets import PRESETS, preset
 
 
@@ -24,26 +24,26 @@ from experiments.presets import PRESETS, preset
 )
 def test_a_value_out_of_range_is_named_with_its_flag_and_its_bound(field, value, message):
     with pytest.raises(ValueError, match=message):
-        Config(**{field: value})
+        LookConfig(**{field: value})
 
 
 def test_a_generator_with_nothing_to_learn_from_is_refused():
     with pytest.raises(ValueError, match="are all 0"):
-        Config(generator="unet", adversarial_weight=0.0, blurred_l1_weight=0.0)
+        LookConfig(generator="unet", adversarial_weight=0.0, blurred_l1_weight=0.0)
 
 
 def test_what_is_written_to_a_file_reproduces_the_configuration():
-    config = Config(look="noir", r1=0.5, steps=7)
-    assert Config(**json.loads(json.dumps(as_dict(config)))) == config
+    config = LookConfig(look="noir", r1=0.5, steps=7)
+    assert LookConfig(**json.loads(json.dumps(as_dict(config)))) == config
 
 
 def test_what_may_change_on_resume_are_fields():
-    assert MAY_CHANGE <= as_dict(Config()).keys()
+    assert MAY_CHANGE <= as_dict(LookConfig()).keys()
 
 
 def test_the_default_folder_tells_runs_apart():
     folders = {
-        Config(preset=p, loss=loss, look=look, seed=seed).folder
+        LookConfig(preset=p, loss=loss, look=look, seed=seed).folder
         for p in ("look", "tiny")
         for loss in ("bce", "lsgan")
         for look in ("noir", "sepia")

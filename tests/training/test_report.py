@@ -21,7 +21,7 @@ from retrojax.training.report_sections import configuration_section, formula_sec
 from retrojax.training.samples import write_png
 
 SECTIONS = (
-    "figures", "before-and-after", "curves", "samples-over-time", "formula", "configuration", "run",
+    "figures", "final-pictures", "curves", "samples-over-time", "formula", "configuration", "run",
 )  # fmt: skip
 VOID = {"meta", "img", "input", "br"}
 

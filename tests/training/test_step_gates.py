@@ -64,7 +64,7 @@ def test_no_convolution_of_a_look_misses_the_fast_paths(look):
 def test_no_convolution_of_a_gradient_penalty_misses_the_fast_paths(one_device):
     """Its second derivatives reach forms of a convolution that first ones do not."""
     config = replace(preset("look"), loss="wgan")
-    assert build_task(config, paired_data=False).penalties.gradient > 0
+    assert build_task(config).penalties.gradient > 0
     assert "rhs_reversal" not in product(config).compile(one_device).as_text()
 
 
@@ -79,7 +79,7 @@ def test_a_stock_transposed_convolution_would_be_seen():
 def test_the_joint_step_works_no_more_than_its_parts():
     """The forward pass, its pullback and both losses' gradients, each counted by itself."""
     config = preset("tiny")
-    subject, task, key = product(config), build_task(config, paired_data=False), jax.random.key(0)
+    subject, task, key = product(config), build_task(config), jax.random.key(0)
     g, d = subject.state.generator, subject.state.discriminator
     batch = jax.eval_shape(task.prepare, subject.raw, key)
 

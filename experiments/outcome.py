@@ -1,0 +1,103 @@
+"""What every run shares: how long and how often, what it leaves in its log, what it prints."""
+
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.config import AnyConfig
+from retrojax.training.log_file import append_line, read_lines
+from retrojax.training.loop import LoopSettings, Timing
+from retrojax.training.report_sections import duration
+
+
+def loop_settings(config: AnyConfig) -> LoopSettings:
+    """How long and how often."""
+    return LoopSettings(
+        steps=config.steps,
+        batch_size=config.batch_size,
+        window=config.window,
+        seed=config.seed,
+        order=config.order,
+        ema_halflife_images=config.ema_halflife_images,
+        save_every_steps=config.save_every_steps,
+        save_every_seconds=config.save_every_seconds,
+        sample_every_steps=config.sample_every_steps,
+        log_every_steps=config.log_every_steps,
+    )
+
+
+def finished(folder: Path, steps: int) -> bool:
+    """Whether the run was trained to `steps` and judged."""
+    timing = event(folder, "timing")
+    return timing is not None and timing["step"] >= steps and (folder / "report.html").exists()
+
+
+def record(
+    folder: Path,
+    *,
+    step: int,
+    figures: dict[str, dict[str, float]],
+    formula: str,
+    timing: Timing,
+    started: float,
+) -> None:
+    """Appends a run's last events to its log.
+
+    Args:
+        folder: the run's folder.
+        step: completed updates.
+        figures: figures by system, the run's own last.
+        formula: of the adversarial loss.
+        timing: of the training.
+        started: `time.perf_counter()` at the start of the command.
+    """
+    log = folder / "metrics.jsonl"
+    append_line(log, {"step": step, "event": "figures", "figures": figures})
+    append_line(log, {"step": step, "event": "formula", "formula": formula})
+    times = {
+        "compile_seconds": timing.compile,
+        "train_seconds": timing.train,
+        "data_wait_share": timing.data_wait,
+        "total_seconds": time.perf_counter() - started,
+        "peak_memory_gb": _peak_memory_gb(),
+    }
+    append_line(log, {"step": step, "event": "timing", **times})
+
+
+def show(folder: Path, table: Table, *, use: str) -> None:
+    """Prints a finished run's figures, times and files.
+
+    Args:
+        folder: the run's folder.
+        table: its figures.
+        use: a command that uses the model.
+    """
+    console = Console(soft_wrap=True)
+    timing = event(folder, "timing")
+    assert timing is not None
+    console.print(table)
+    console.print(
+        f"time    compiling {duration(timing['compile_seconds'])}, training "
+        f"{duration(timing['train_seconds'])}, in all {duration(timing['total_seconds'])}; "
+        f"peak memory {timing['peak_memory_gb']:.1f} GB"
+    )
+    console.print(f"model   {folder / 'model'}")
+    console.print(f"report  {folder / 'report.html'}")
+    console.print(f"use it  {use}")
+
+
+def event(folder: Path, name: str) -> dict[str, Any] | None:
+    """The last event of that name in a run's log."""
+    events = [line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == name]
+    return events[-1] if events else None
+
+
+def _peak_memory_gb() -> float:
+    """Largest resident size of this process so far, in GB (10^9 bytes)."""
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size * (1 if sys.platform == "darwin" else 1024) / 1e9
