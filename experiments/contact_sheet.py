@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     sheet = draw_sheet(columns=options.columns, seed=options.seed)
-    sheet.save(options.output, quality=86)
+    sheet.save(options.output, quality=80)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from experiments.config import GenerationConfig, Loss
-from experiments.outcome import event
 from experiments.presets import preset
+from experiments.run_parts import event
 from retrojax.losses import ADVERSARIAL_LOSSES
 from retrojax.training.log_file import read_lines
 
@@ -44,11 +44,10 @@ Why `lsgan-document` cannot work, in two lines of algebra:
 """
 
 
-def train(config: GenerationConfig, *flags: str) -> Path:
+def train(config: GenerationConfig) -> Path:
     """Trains one row of the study, or takes it as it is if it is finished; returns its folder."""
     command = [sys.executable, "-m", "experiments.run", f"--preset={config.preset}"]
-    command += [f"--loss={config.loss}", *flags]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    subprocess.run([*command, f"--loss={config.loss}"], check=True, stdout=sys.stderr)
     return config.folder
 
 

@@ -1,7 +1,6 @@
 """A noise-to-image run: train, compare with held-out images, keep the model and a report."""
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +15,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from rich.table import Table
 
-from experiments.build import build_generation_task, build_optimizers, module_options
-from experiments.config import MAY_CHANGE, GenerationConfig, as_dict
+from experiments.build import build_generation_task, module_options
+from experiments.config import GenerationConfig
 from experiments.faces import faces_found
-from experiments.outcome import event, finished, loop_settings, record, show
+from experiments.run_parts import claim_folder, event, finished, record, show, trained
 from retrojax.data import PhotoData, Photos, batches, open_data, whole_images
 from retrojax.inference.bundle import save_bundle
 from retrojax.metrics import (
@@ -30,10 +29,9 @@ from retrojax.metrics import (
     nearest_distances,
 )
 from retrojax.tasks.generation import GenerationTask
-from retrojax.training.loop import Sampler, Timing, train
+from retrojax.training.loop import Sampler, Timing
 from retrojax.training.placement import make_placement
 from retrojax.training.report import write_report
-from retrojax.training.run_folder import open_run
 from retrojax.training.samples import contact_sheet, write_png
 from retrojax.training.state import GanState
 
@@ -59,20 +57,7 @@ class GenerationRun:
         """Trains to the end and writes everything a user keeps; a finished run is summed up."""
         config, folder = self.config, self.config.folder
         if not finished(folder, config.steps):
-            state, timing = train(
-                self.task,
-                build_optimizers(config),
-                self.data,
-                loop_settings(config),
-                folder,
-                sampler=self._sampler(),
-                headline=(
-                    f"run folder  {folder}",
-                    f"data        {self.data.description}",
-                    f"loss        {config.loss}   {self.task.loss.formula}",
-                ),
-            )
-            self._judge(state, timing)
+            self._judge(*trained(config, self.task, self.data, self._sampler()))
             write_report(folder)
         show(folder, _summary(folder), use=f"retrojax generate --model {folder / 'model'}")
 
@@ -185,16 +170,13 @@ def open_generation_run(config: GenerationConfig) -> GenerationRun:
     )
     if whole:
         data = whole_images(data, config.size)
-    for line in data.skipped:
-        print(f"experiments.run: skipped {line}", file=sys.stderr)
     if whole and len(data.train) < config.batch_size:
         raise ValueError(
             f"--data={config.data} has {len(data.train)} images to train on, fewer than a batch "
             f"of {config.batch_size}; choose a smaller --batch-size or --take=crops"
         )
     task = build_generation_task(config)
-    written = {**as_dict(config), "data_fingerprint": data.fingerprint}
-    open_run(config.folder, written, may_change=MAY_CHANGE)
+    claim_folder(config, data)
     return GenerationRun(config, data, task, started)
 
 

@@ -1,7 +1,6 @@
 """The main job: train a look, judge it on held-out photographs, keep the model and a report."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -12,18 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 from rich.table import Table
 
-from experiments.build import build_optimizers, build_paired_task, module_options
-from experiments.config import MAY_CHANGE, LookConfig, as_dict
-from experiments.outcome import event, finished, loop_settings, record, show
+from experiments.build import build_paired_task, module_options
+from experiments.config import LookConfig
+from experiments.run_parts import claim_folder, event, finished, record, show, trained
 from retrojax.data import PhotoData, batches, open_data
 from retrojax.inference.bundle import save_bundle
 from retrojax.metrics import LOOK_FIGURES, figures_table
 from retrojax.tasks.paired import PairedTask
 from retrojax.training.evaluation import TRAINED, common_crop, evaluate, fit_baseline
-from retrojax.training.loop import Sampler, Timing, train
+from retrojax.training.loop import Sampler, Timing
 from retrojax.training.placement import make_placement
 from retrojax.training.report import write_report
-from retrojax.training.run_folder import open_run
 from retrojax.training.samples import sample_grid, write_png
 from retrojax.training.state import GanState
 
@@ -46,20 +44,7 @@ class LookRun:
         """Trains to the end and writes everything a user keeps; a finished run is summed up."""
         config, folder = self.config, self.config.folder
         if not finished(folder, config.steps):
-            state, timing = train(
-                self.task,
-                build_optimizers(config),
-                self.data,
-                loop_settings(config),
-                folder,
-                sampler=self._sampler(),
-                headline=(
-                    f"run folder  {folder}",
-                    f"data        {self.data.description}",
-                    f"loss        {config.loss}   {self.task.loss.formula}",
-                ),
-            )
-            self._judge(state, timing)
+            self._judge(*trained(config, self.task, self.data, self._sampler()))
             write_report(folder)
         use = f"retrojax stylize PHOTO --model {folder / 'model'}"
         show(folder, _summary(folder), use=use)
@@ -150,11 +135,8 @@ def open_look_run(config: LookConfig) -> LookRun:
     started = time.perf_counter()
     make_placement(config.batch_size)
     data = open_data(config.data, photo_size=config.photo_size, window=config.window)
-    for line in data.skipped:
-        print(f"experiments.run: skipped {line}", file=sys.stderr)
     task = build_paired_task(config, paired_data=data.validation[0].target is not None)
-    written = {**as_dict(config), "data_fingerprint": data.fingerprint}
-    open_run(config.folder, written, may_change=MAY_CHANGE)
+    claim_folder(config, data)
     return LookRun(config, data, task, started)
 
 

@@ -15,15 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from retrojax.data.embedded import digits
+from retrojax.data.embedded import digits, held_out_fifth
 from retrojax.keys import fold_each
 from retrojax.metrics.distribution import nearest
 from retrojax.metrics.modes import ModeCoverage, label_coverage, point_coverage
 from retrojax.tasks.generation import Batch, GenerationTask
 
 Draw = Callable[[Key[Array, ""]], Float[Array, "h w c"]]
-# Every fifth digit is held out, as in retrojax.data.embedded.
-_HELD_OUT_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class StackedDigits:
 
     def __init__(self) -> None:
         images, labels = digits()
-        held = np.arange(len(images)) % _HELD_OUT_EVERY == _HELD_OUT_EVERY // 2
+        held = held_out_fifth(len(images))
         scaled = images.astype(np.float32) / 127.5 - 1
         self.images, self.labels = scaled[~held], labels[~held]
         self.held_images, self.held_labels = scaled[held], labels[held]

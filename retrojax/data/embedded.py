@@ -8,12 +8,16 @@ fifth image is held out.
 import hashlib
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from .photos import Photo, PhotoData, Photos
 
-_HELD_OUT_EVERY = 5
 _FACES = 100
+
+
+def held_out_fifth(count: int) -> Bool[np.ndarray, "count"]:
+    """Which of `count` images are held out: the third of every five."""
+    return np.arange(count) % 5 == 2
 
 
 def digits() -> tuple[UInt8[np.ndarray, "1797 8 8"], UInt8[np.ndarray, "1797"]]:
@@ -36,8 +40,8 @@ def embedded_images(name: str) -> PhotoData:
     """The images called "digits" or "faces", grey as three equal channels."""
     images = digits()[0] if name == "digits" else faces()
     colour = np.repeat(images[..., None], 3, axis=-1)
-    held = [i for i in range(len(images)) if i % _HELD_OUT_EVERY == _HELD_OUT_EVERY // 2]
-    rest = [i for i in range(len(images)) if i % _HELD_OUT_EVERY != _HELD_OUT_EVERY // 2]
+    chosen = held_out_fifth(len(images))
+    held, rest = (np.flatnonzero(mask).tolist() for mask in (chosen, ~chosen))
 
     def photo(index: int) -> Photo:
         return Photo(f"{name}-{index:04d}", colour[index], None)

@@ -5,6 +5,7 @@ is shown the condition beside the image; augmentation acts on both together.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -78,19 +79,21 @@ class Adversary:
         }
         total = self.weight * adversarial
 
-        def critic(images: Array) -> Array:
-            logits, _ = self.judge(variables, images, condition, real_key)
+        def critic(images: Array, key: Key[Array, ""]) -> Array:
+            logits, _ = self.judge(variables, images, condition, key)
             return logits.mean(axis=tuple(range(1, logits.ndim)))
 
+        # Each penalty draws what its images' logits above have drawn: XLA then keeps one pass.
+        judged_real, judged_fake = partial(critic, key=real_key), partial(critic, key=fake_key)
         weights = self.penalties
         if weights.r1:
-            metrics["d/r1"] = global_mean(zero_centred_penalty(critic, real))
+            metrics["d/r1"] = global_mean(zero_centred_penalty(judged_real, real))
             total += weights.r1 / 2 * metrics["d/r1"]
         if weights.r2:
-            metrics["d/r2"] = global_mean(zero_centred_penalty(critic, fake))
+            metrics["d/r2"] = global_mean(zero_centred_penalty(judged_fake, fake))
             total += weights.r2 / 2 * metrics["d/r2"]
         if weights.gradient:
-            value = global_mean(gradient_penalty(critic, penalty_key, real, fake))
+            value = global_mean(gradient_penalty(judged_real, penalty_key, real, fake))
             metrics["d/gradient_penalty"] = value
             total += weights.gradient * value
         return total, (collections, metrics)

@@ -1,4 +1,4 @@
-"""What every run shares: how long and how often, what it leaves in its log, what it prints."""
+"""What every run shares: its folder, its training, what it leaves in its log, what it prints."""
 
 import resource
 import sys
@@ -9,15 +9,35 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.config import AnyConfig
+from experiments.build import build_optimizers
+from experiments.config import MAY_CHANGE, AnyConfig, as_dict
+from retrojax.data import PhotoData
+from retrojax.tasks.generation import GenerationTask
+from retrojax.tasks.paired import PairedTask
 from retrojax.training.log_file import append_line, read_lines
-from retrojax.training.loop import LoopSettings, Timing
+from retrojax.training.loop import LoopSettings, Sampler, Timing, train
 from retrojax.training.report_sections import duration
+from retrojax.training.run_folder import open_run
+from retrojax.training.state import GanState
 
 
-def loop_settings(config: AnyConfig) -> LoopSettings:
-    """How long and how often."""
-    return LoopSettings(
+def claim_folder(config: AnyConfig, data: PhotoData) -> None:
+    """Creates the run's folder or recognises it as this run's, and names files that are left out.
+
+    Raises:
+        ValueError: if the folder holds another run.
+    """
+    for line in data.skipped:
+        print(f"experiments.run: skipped {line}", file=sys.stderr)
+    written = {**as_dict(config), "data_fingerprint": data.fingerprint}
+    open_run(config.folder, written, may_change=MAY_CHANGE)
+
+
+def trained(
+    config: AnyConfig, task: PairedTask | GenerationTask, data: PhotoData, sampler: Sampler
+) -> tuple[GanState, Timing]:
+    """Trains to the end in the run's folder; returns the final state and where the time went."""
+    settings = LoopSettings(
         steps=config.steps,
         batch_size=config.batch_size,
         window=config.window,
@@ -28,6 +48,15 @@ def loop_settings(config: AnyConfig) -> LoopSettings:
         save_every_seconds=config.save_every_seconds,
         sample_every_steps=config.sample_every_steps,
         log_every_steps=config.log_every_steps,
+    )
+    headline = (
+        f"run folder  {config.folder}",
+        f"data        {data.description}",
+        f"loss        {config.loss}   {task.loss.formula}",
+    )
+    optimizers = build_optimizers(config)
+    return train(
+        task, optimizers, data, settings, config.folder, sampler=sampler, headline=headline
     )
 
 
