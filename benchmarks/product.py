@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from experiments.build import build_optimizers, build_task
 from experiments.config import AnyConfig
-from retrojax.training.placement import Placement
+from retrojax.training.placement import AXIS, Placement
 from retrojax.training.state import GanState, init_state
 from retrojax.training.step import Step, make_step
 
@@ -57,7 +57,12 @@ def product(config: AnyConfig) -> Product:
         return init_state(run_key, generator, discriminator, optimizers, ema=ema)
 
     step = make_step(
-        task, optimizers, order=config.order, ema_halflife_images=config.ema_halflife_images
+        task,
+        optimizers,
+        order=config.order,
+        ema_halflife_images=config.ema_halflife_images,
+        accumulate=config.accumulate,
+        axis_name=AXIS if config.parallel == "pmap" else None,
     )
     raw = {"source": jax.ShapeDtypeStruct(_shape(config, config.batch_size), np.uint8)}
     return Product(step, init, jax.eval_shape(init, raw), raw)

@@ -9,6 +9,7 @@ from time import perf_counter
 import jax
 import numpy as np
 
+from benchmarks.ceilings import matmul_side
 from benchmarks.compiled import compiled_facts
 from benchmarks.product import Product, product, random_batches, start
 from benchmarks.table import Report
@@ -17,8 +18,6 @@ from experiments.config import AnyConfig
 from retrojax.training.placement import Placement
 
 CONTENTS = 4
-MATMUL_SIZE = {"cpu": 2048}
-MATMUL_SIZE_ELSEWHERE = 8192
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxtyping")
 
 
@@ -49,7 +48,7 @@ def measured_report(
 
     device = placement.mesh.devices.flat[0]
     peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    size = MATMUL_SIZE.get(device.platform, MATMUL_SIZE_ELSEWHERE)
+    size = matmul_side(device.platform)
     ceiling = matmul_flops(placement, size=size, dtype=config.dtype)
     flops = report["flops_per_device"]
     speed = None if flops is None else flops * placement.mesh.size / median

@@ -1,6 +1,6 @@
 """The table of a step's report, in plain text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 Report = dict[str, Any]
@@ -9,9 +9,27 @@ Report = dict[str, Any]
 
 def table(report: Report) -> str:
     """Lays a report out as lines of `what   figure`."""
-    rows = [*_subject(report), *(_times(report) if report["ran"] else ()), *_program(report)]
+    times = _times(report) if report["ran"] else ()
+    return laid_out([*_subject(report), *times, *_program(report)])
+
+
+def laid_out(rows: Sequence[tuple[str, str]]) -> str:
+    """Lines of `what   figure`, the figures below each other."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def loads(averages: Iterable[float]) -> str:
+    """Load averages of 1, 5 and 15 minutes."""
+    return " ".join(f"{load:.2f}" for load in averages)
+
+
+def with_prefix(value: float, unit: str) -> str:
+    """Three significant digits or so, with a decimal prefix."""
+    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= scale:
+            return f"{value / scale:.{1 if value >= 100 * scale else 2}f} {prefix}{unit}"
+    return f"{value:.0f} {unit}"
 
 
 def _subject(report: Report) -> Iterator[tuple[str, str]]:
@@ -32,8 +50,8 @@ def _subject(report: Report) -> Iterator[tuple[str, str]]:
     )
     yield "versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     if report["load_average"] is not None:
-        loads = " ".join(f"{load:.2f}" for load in report["load_average"])
-        yield "load average before", f"{loads} (1, 5, 15 min; {report['cpu_count']} CPUs)"
+        text = loads(report["load_average"])
+        yield "load average before", f"{text} (1, 5, 15 min; {report['cpu_count']} CPUs)"
     yield "compile", f"{report['compile_seconds']:.2f} s on this machine"
 
 
@@ -99,16 +117,8 @@ def _ms(seconds: float) -> str:
 
 
 def _flops(value: float) -> str:
-    return _scaled(value, "FLOP")
+    return with_prefix(value, "FLOP")
 
 
 def _bytes(value: float) -> str:
-    return _scaled(value, "B")
-
-
-def _scaled(value: float, unit: str) -> str:
-    """Three significant digits or so, with a decimal prefix."""
-    for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= scale:
-            return f"{value / scale:.{1 if value >= 100 * scale else 2}f} {prefix}{unit}"
-    return f"{value:.0f} {unit}"
+    return with_prefix(value, "B")

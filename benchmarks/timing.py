@@ -1,4 +1,4 @@
-"""Clocks: the compiled step, one at a time and without a pause, and the devices' matmul ceiling."""
+"""Clocks: the compiled step, one at a time and without a pause, and the devices' ceilings."""
 
 import itertools
 import time
@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from benchmarks.ceilings import Plain, median_seconds
+from retrojax.models.conv import conv
 from retrojax.training.placement import Placement
-
-MATMUL_WARMUP, MATMUL_ROUNDS = 1, 5
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,20 @@ def matmul_flops(placement: Placement, *, size: int, dtype: str) -> float:
     shape = (placement.mesh.size, size, size)
     a, b = placement.put_batch((np.broadcast_to(a, shape), np.broadcast_to(b, shape)))
     product = jax.jit(jnp.matmul, out_shardings=placement.split)
-    seconds = []
-    for _ in range(MATMUL_WARMUP + MATMUL_ROUNDS):
-        begin = time.perf_counter()
-        product(a, b).block_until_ready()
-        seconds.append(time.perf_counter() - begin)
-    return 2 * size**3 * placement.mesh.size / float(np.median(seconds[MATMUL_WARMUP:]))
+    seconds = median_seconds(lambda: product(a, b).block_until_ready())
+    return 2 * size**3 * placement.mesh.size / seconds
+
+
+def conv_flops(plain: Plain, *, dtype: str) -> float:
+    """FLOP/s of one of the product's convolutions on the first device, the median of a few rounds.
+
+    Args:
+        plain: its shape.
+        dtype: of image and kernel.
+    """
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((plain.batch, plain.side, plain.side, plain.inputs), np.float32)
+    kernel = rng.standard_normal((3, 3, plain.inputs, plain.outputs), np.float32)
+    image, kernel = (jax.device_put(array.astype(jnp.dtype(dtype))) for array in (image, kernel))
+    run = jax.jit(lambda x, w: conv(x, w, 1, ((1, 1), (1, 1))))
+    return plain.flops / median_seconds(lambda: run(image, kernel).block_until_ready())

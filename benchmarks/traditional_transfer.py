@@ -17,7 +17,6 @@ the generator; 2 from different noise of Gatys's method; the colour transfers ha
 Written for a CPU: memory of other devices is not seen.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from functools import partial
 from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 # Started by its path, Python looks for modules in benchmarks/ and not in the checkout above it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -35,6 +34,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
+from benchmarks.command_line import Parser
 from benchmarks.transfer_methods import Measured, Pictures, measure, methods
 from retrojax.data import open_data
 from retrojax.film import POSITIONED, Look, look, render
@@ -47,13 +47,6 @@ PHOTO_SIZE, QUICK_SIZE = 512, 16
 EXAMPLE = "motorcycle_left"
 SHOWN = ("colour_error", "colour_ratio_to_input", "grain_deviation_ratio", "structure_ssim")
 LIBRARIES = ("jax", "jaxlib", "numpy")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Wrong input is one line and exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 class Setting(NamedTuple):
@@ -96,8 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _arguments() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _arguments() -> Parser:
+    parser = Parser(
         prog="traditional_transfer",
         description="A look by traditional transfer and by a trained generator, side by side.",
         allow_abbrev=False,

@@ -1,12 +1,8 @@
 """The methods that are compared, and what one of them costs in a process of its own."""
 
-import re
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -15,6 +11,7 @@ from jaxtyping import UInt8
 
 from benchmarks.colour_transfer import reinhard, sliced_transport
 from benchmarks.gatys import gatys
+from benchmarks.memory import peak_memory
 from retrojax.inference.bundle import load_bundle
 from retrojax.inference.stylize import stylize
 
@@ -86,7 +83,7 @@ def measure(name: str, look: str, photos: Pictures, example: np.ndarray, quick: 
     """
     jax.devices()  # The backend belongs to the imports, not to the method that meets it first.
     method = methods(quick=quick)[name]
-    ready = _peak_memory()
+    ready = peak_memory()
     begin = time.perf_counter()
     transfer = method.prepare(look, example)
     transfer(photos[0], 0)
@@ -100,7 +97,7 @@ def measure(name: str, look: str, photos: Pictures, example: np.ndarray, quick: 
             seconds.append(time.perf_counter() - begin)
         if seed == 0:
             # Later on, it is the pictures kept here that fill the memory.
-            grown = _peak_memory() - ready
+            grown = peak_memory() - ready
     shape = (method.renderings, *photos.shape)
     return Measured(first, tuple(seconds), grown, np.stack(pictures).reshape(shape))
 
@@ -109,18 +106,3 @@ def _generator(look: str) -> Transfer:
     """What `retrojax stylize` does with a decoded photograph."""
     run = partial(stylize, load_bundle(look))
     return lambda photo, seed: run(photo, seed=seed)
-
-
-def _peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes.
-
-    Linux hands `ru_maxrss` on to the processes that a process starts, so that a small child of a
-    large parent would never grow; what /proc says is the process's own.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-        if found is not None:
-            return int(found[1]) * 1024
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size * (1 if sys.platform == "darwin" else 1024)

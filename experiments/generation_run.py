@@ -31,6 +31,7 @@ from retrojax.metrics import (
 from retrojax.tasks.generation import GenerationTask
 from retrojax.training.loop import Sampler, Timing
 from retrojax.training.placement import make_placement
+from retrojax.training.processes import is_first
 from retrojax.training.report import write_report
 from retrojax.training.samples import contact_sheet, write_png
 from retrojax.training.state import GanState
@@ -57,9 +58,12 @@ class GenerationRun:
         """Trains to the end and writes everything a user keeps; a finished run is summed up."""
         config, folder = self.config, self.config.folder
         if not finished(folder, config.steps):
-            self._judge(*trained(config, self.task, self.data, self._sampler()))
-            write_report(folder)
-        show(folder, _summary(folder), use=f"retrojax generate --model {folder / 'model'}")
+            outcome = trained(config, self.task, self.data, self._sampler())
+            if is_first():
+                self._judge(*outcome)
+                write_report(folder)
+        if is_first():
+            show(folder, _summary(folder), use=f"retrojax generate --model {folder / 'model'}")
 
     def _sampler(self) -> Sampler:
         """Draws a sheet of images of the same latents."""
@@ -155,7 +159,7 @@ def open_generation_run(config: GenerationConfig) -> GenerationRun:
         ValueError: one line that names what is wrong and the way out.
     """
     started = time.perf_counter()
-    make_placement(config.batch_size)
+    make_placement(config.batch_size, accumulate=config.accumulate)
     whole = config.take == "whole"
     if config.data.startswith("pairs:"):
         raise ValueError(

@@ -21,6 +21,7 @@ from retrojax.tasks.paired import PairedTask
 from retrojax.training.evaluation import TRAINED, common_crop, evaluate, fit_baseline
 from retrojax.training.loop import Sampler, Timing
 from retrojax.training.placement import make_placement
+from retrojax.training.processes import is_first
 from retrojax.training.report import write_report
 from retrojax.training.samples import sample_grid, write_png
 from retrojax.training.state import GanState
@@ -44,10 +45,13 @@ class LookRun:
         """Trains to the end and writes everything a user keeps; a finished run is summed up."""
         config, folder = self.config, self.config.folder
         if not finished(folder, config.steps):
-            self._judge(*trained(config, self.task, self.data, self._sampler()))
-            write_report(folder)
-        use = f"retrojax stylize PHOTO --model {folder / 'model'}"
-        show(folder, _summary(folder), use=use)
+            outcome = trained(config, self.task, self.data, self._sampler())
+            if is_first():
+                self._judge(*outcome)
+                write_report(folder)
+        if is_first():
+            use = f"retrojax stylize PHOTO --model {folder / 'model'}"
+            show(folder, _summary(folder), use=use)
 
     def _sampler(self) -> Sampler:
         """Draws a grid of the same photographs with the same seed."""
@@ -133,7 +137,7 @@ def open_look_run(config: LookConfig) -> LookRun:
         ValueError: one line that names what is wrong and the way out.
     """
     started = time.perf_counter()
-    make_placement(config.batch_size)
+    make_placement(config.batch_size, accumulate=config.accumulate)
     data = open_data(config.data, photo_size=config.photo_size, window=config.window)
     task = build_paired_task(config, paired_data=data.validation[0].target is not None)
     claim_folder(config, data)

@@ -35,9 +35,16 @@ class DrawnTask(GenerationTask):
     _: KW_ONLY
     draw: Draw
 
-    def prepare(self, raw: dict[str, UInt8[Array | np.ndarray, "b ..."]], key: Any) -> Batch:
+    def prepare(
+        self,
+        raw: dict[str, UInt8[Array | np.ndarray, "b ..."]],
+        key: Any,
+        step: Array | int = 0,
+    ) -> Batch:
         """As many images as `raw["source"]` is long; each comes from `fold_in(key, index)`."""
-        return {"real": jax.vmap(self.draw)(fold_each(key, len(raw["source"])))}
+        count = len(raw["source"])
+        real = jax.vmap(self.draw)(fold_each(key, count))
+        return {"real": real, **self.ramped(jnp.asarray(step, jnp.float32) * count)}
 
 
 @dataclass(frozen=True)

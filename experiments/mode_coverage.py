@@ -25,6 +25,7 @@ from experiments.mixtures import DrawnTask, Gaussians, StackedDigits, grid, ring
 from retrojax.losses import ADVERSARIAL_LOSSES, DEFAULT_PENALTIES, Penalties
 from retrojax.metrics.modes import ModeCoverage
 from retrojax.models import FullyConnectedDiscriminator, MLPGenerator
+from retrojax.tasks.ramp import Ramp
 from retrojax.training.optimizers import make_optimizer, make_schedule
 from retrojax.training.state import init_state
 from retrojax.training.step import make_step
@@ -35,6 +36,8 @@ B1, B2 = 0.5, 0.99
 SLOPE: Final = 0.2
 EMA_STEPS: Final = 50
 CONSTANT_SHARE: Final = 0.3
+# R1 and R2 fall to this share of their weight over this share of the steps, as R3GAN's do.
+PENALTY_END, PENALTY_SHARE = 0.05, 0.8
 
 
 class Row(NamedTuple):
@@ -117,7 +120,7 @@ GAMES: Mapping[str, Game] = MappingProxyType(
             latent_size=2,
             batch=128,
             steps=4000,
-            gamma=0.05,
+            gamma=0.02,
             gradient=0.1,
             published=(
                 ("GAN", "6.3 ± 0.5", "98.2", "0.45 ± 0.09"),
@@ -134,8 +137,8 @@ GAMES: Mapping[str, Game] = MappingProxyType(
             widths=(64, 64, 64),
             latent_size=2,
             batch=128,
-            steps=4000,
-            gamma=0.05,
+            steps=16_000,
+            gamma=0.02,
             gradient=0.1,
             published=(
                 ("GAN", "17.3 ± 0.8", "94.8", "0.70 ± 0.07"),
@@ -192,6 +195,7 @@ def train(
         loss=ADVERSARIAL_LOSSES[row.loss],
         size=source.shape[0],
         penalties=game.penalties(row),
+        penalty_ramp=Ramp(1.0, PENALTY_END, PENALTY_SHARE * steps * game.batch),
         draw=source.draw,
     )
     rate = make_schedule("cosine", LEARNING_RATE, steps=steps, constant_share=CONSTANT_SHARE)
@@ -336,9 +340,10 @@ Written by `python -m experiments.mode_coverage`; not edited. The product's gene
 joint step, with nothing but the loss and its penalties changed from row to row: fully connected
 players (generator ReLU, discriminator LeakyReLU {SLOPE:g}), no norms, as many steps of D as of G,
 Adam {LEARNING_RATE:g} ({B1:g}, {B2:g}) for both, constant for {CONSTANT_SHARE:.0%} of the steps and
-then a cosine to 0, an average of the generator with a half-life of {EMA_STEPS} steps. R1 + R2 are
-the penalties of R3GAN, GP is that of WGAN-GP; the other rows have none. What was tuned was tuned
-for relativistic + R1 + R2.
+then a cosine to 0, an average of the generator with a half-life of {EMA_STEPS} steps. R1 + R2
+are the penalties of R3GAN, falling to {PENALTY_END:.0%} of their weight over the first
+{PENALTY_SHARE:.0%} of the steps, GP is that of WGAN-GP; the other rows have none. What was tuned
+was tuned for relativistic + R1 + R2.
 
 {SAMPLES:,} samples of each of {seeds} seeds; mean ± sample deviation over the seeds, then the worst
 seed. A sample is of high quality within 3 deviations of its nearest mode; a mode is covered by one

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from experiments.config import AnyConfig, GenerationConfig
+from experiments.config import AnyConfig, GenerationConfig, TranslationConfig
 from experiments.presets import PRESETS, preset
 
 if TYPE_CHECKING:
     from experiments.generation_run import GenerationRun
     from experiments.look_run import LookRun
+    from experiments.translation_run import TranslationRun
 
 
 def parse(arguments: Sequence[str]) -> AnyConfig:
@@ -42,12 +43,16 @@ def parse(arguments: Sequence[str]) -> AnyConfig:
     )
 
 
-def open_run(config: AnyConfig) -> "LookRun | GenerationRun":
+def open_run(config: AnyConfig) -> "LookRun | GenerationRun | TranslationRun":
     """Checks a run's input and opens its folder; nothing is compiled."""
     if isinstance(config, GenerationConfig):
         from experiments.generation_run import open_generation_run
 
         return open_generation_run(config)
+    if isinstance(config, TranslationConfig):
+        from experiments.translation_run import open_translation_run
+
+        return open_translation_run(config)
     from experiments.look_run import open_look_run
 
     return open_look_run(config)
@@ -63,22 +68,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = parse(sys.argv[1:] if arguments is None else arguments)
         # The stack is loaded after parsing, so that --help and a wrong flag answer at once.
         print("loading JAX and the photographs ...", flush=True)
-        run = open_run(config)
+        from retrojax.training.processes import await_verdict, in_turn, join, wait_for_all
+
+        if config.distributed or config.coordinator:
+            join(config.coordinator, config.num_processes, config.process_id)
+        run = in_turn(lambda: open_run(config))
     except ValueError as error:
         print(f"experiments.run: error: {error}", file=sys.stderr)
         return 2
+
+    import jax
 
     from retrojax.training.checkpoints import CheckpointError
     from retrojax.training.stopping import Stopped
 
     try:
         run.finish()
+        wait_for_all("the end of the run")
     except (CheckpointError, FloatingPointError, OSError) as error:
         print(f"experiments.run: error: {error}", file=sys.stderr)
         return 1
     except Stopped as stopped:
         print(f"experiments.run: {stopped}", file=sys.stderr)
         return stopped.exit_code
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        print(
+            f"experiments.run: error: process {jax.process_index()} of {jax.process_count()} lost "
+            f"the others ({str(error).partition(chr(10))[0][:200]}); run the same command again in "
+            "all processes to go on at the last checkpoint",
+            file=sys.stderr,
+            flush=True,
+        )
+        await_verdict()
+        return 1
     return 0
 
 

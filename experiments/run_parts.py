@@ -9,13 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from experiments.build import build_optimizers
+from experiments.build import AnyTask, build_average, build_optimizers
 from experiments.config import MAY_CHANGE, AnyConfig, as_dict
 from retrojax.data import PhotoData
-from retrojax.tasks.generation import GenerationTask
-from retrojax.tasks.paired import PairedTask
 from retrojax.training.log_file import append_line, read_lines
 from retrojax.training.loop import LoopSettings, Sampler, Timing, train
+from retrojax.training.processes import is_first
 from retrojax.training.report_sections import duration
 from retrojax.training.run_folder import open_run
 from retrojax.training.state import GanState
@@ -30,11 +29,11 @@ def claim_folder(config: AnyConfig, data: PhotoData) -> None:
     for line in data.skipped:
         print(f"experiments.run: skipped {line}", file=sys.stderr)
     written = {**as_dict(config), "data_fingerprint": data.fingerprint}
-    open_run(config.folder, written, may_change=MAY_CHANGE)
+    open_run(config.folder, written, may_change=MAY_CHANGE, write=is_first())
 
 
 def trained(
-    config: AnyConfig, task: PairedTask | GenerationTask, data: PhotoData, sampler: Sampler
+    config: AnyConfig, task: AnyTask, data: PhotoData, sampler: Sampler
 ) -> tuple[GanState, Timing]:
     """Trains to the end in the run's folder; returns the final state and where the time went."""
     settings = LoopSettings(
@@ -43,7 +42,12 @@ def trained(
         window=config.window,
         seed=config.seed,
         order=config.order,
-        ema_halflife_images=config.ema_halflife_images,
+        ema_halflife_images=build_average(config),
+        discriminator_steps=config.discriminator_steps,
+        fresh_generator_batch=config.fresh_generator_batch,
+        zoom=getattr(config, "zoom", 1.0),
+        parallel=config.parallel,
+        accumulate=config.accumulate,
         save_every_steps=config.save_every_steps,
         save_every_seconds=config.save_every_seconds,
         sample_every_steps=config.sample_every_steps,

@@ -9,7 +9,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -53,6 +53,34 @@ class Generate:
 
 
 @dataclasses.dataclass(frozen=True)
+class ImportTorch:
+    """Turn weights of CycleGAN, pix2pix or CUT in PyTorch into a model for `retrojax stylize`."""
+
+    file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+    """latest_net_G.pth or the like, or .safetensors; nothing in it is executed."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the model; an older model there is replaced."""
+    architecture: Literal["resnet", "unet", "patchgan", "pixelgan"] | None = None
+    """Refuse any other; without it, whichever the keys show."""
+    norm: Literal["instance", "batch", "none"] | None = None
+    """Only for files whose convolutions have no bias and whose norm has no weights."""
+    dropout: Literal["yes", "no"] | None = None
+    """Whether a U-Net was trained with dropout, which its keys do not show; without it, yes."""
+    noise_channels: int = 0
+    """How many of the generator's input channels are noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportTorch:
+    """Write a ResNet, a U-Net or a PatchGAN as a state dictionary for PyTorch's originals."""
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """The model/ folder of a run, or of import-torch."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The file: .pth (PyTorch 1.6 or newer) or .safetensors; an older file there is replaced."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Looks:
     """List the looks that come with retrojax."""
 
@@ -69,15 +97,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = tyro.cli(
         Annotated[Stylize, tyro.conf.subcommand("stylize")]
         | Annotated[Generate, tyro.conf.subcommand("generate")]
+        | Annotated[ImportTorch, tyro.conf.subcommand("import-torch")]
+        | Annotated[ExportTorch, tyro.conf.subcommand("export-torch")]
         | Annotated[Looks, tyro.conf.subcommand("looks")],
         prog="retrojax",
         description="GANs that give photographs a retro look.",
         args=argv,
     )
     try:
-        if isinstance(command, Looks):
-            return _list_looks()
-        return _generate(command) if isinstance(command, Generate) else _stylize(command)
+        match command:
+            case Looks():
+                return _list_looks()
+            case Generate():
+                return _generate(command)
+            case ImportTorch():
+                return _import_torch(command)
+            case ExportTorch():
+                return _export_torch(command)
+            case _:
+                return _stylize(command)
     except ValueError as error:
         print(f"retrojax: error: {error}", file=sys.stderr)
         return _USAGE
@@ -127,6 +165,57 @@ def _generate(options: Generate) -> int:
     for index, image in enumerate(images):
         encode(options.output / f"{options.seed}-{index:04d}.png", Picture(image, None))
     print(f"{len(images)} images of {options.model}, written to {options.output}")
+    return _OK
+
+
+def _import_torch(options: ImportTorch) -> int:
+    from retrojax.inference.bundle import save_bundle
+    from retrojax.inference.jobs import make_writable
+    from retrojax.inference.torch_file import read_state
+    from retrojax.inference.torch_layout import from_torch
+
+    state = read_state(options.file)
+    try:
+        found = from_torch(
+            state,
+            architecture=options.architecture,
+            norm=options.norm,
+            dropout=None if options.dropout is None else options.dropout == "yes",
+            noise_channels=options.noise_channels,
+        )
+    except ValueError as error:
+        raise ValueError(f"{options.file}: {error}") from error
+    make_writable(options.output)
+    save_bundle(
+        options.output,
+        variables=found.variables,
+        generator_name=found.name,
+        generator_options=found.options,
+        about={"imported_from": options.file.name},
+    )
+    fields = ", ".join(f"{key}={value}" for key, value in found.options.items())
+    print(f"{found.name} ({fields})")
+    use = (
+        "it judges photographs and changes none"
+        if found.judges
+        else f"use it with: retrojax stylize PHOTO --model {options.output}"
+    )
+    print(f"written to {options.output}; {use}")
+    return _OK
+
+
+def _export_torch(options: ExportTorch) -> int:
+    from retrojax.inference.torch_file import check_suffix, write_state
+
+    check_suffix(options.output)
+
+    from retrojax.inference.bundle import load_bundle
+    from retrojax.inference.torch_layout import to_torch
+
+    bundle = load_bundle(options.model)
+    state = to_torch(bundle.module, bundle.variables)
+    write_state(options.output, state)
+    print(f"{len(state)} tensors of a {type(bundle.module).__name__}, written to {options.output}")
     return _OK
 
 

@@ -11,7 +11,9 @@ from PIL import Image
 
 from retrojax.cli import main
 from retrojax.inference.bundle import save_bundle, shipped_bundles
-from retrojax.models import LookGenerator
+from retrojax.inference.torch_file import read_state, write_state
+from retrojax.inference.torch_layout import to_torch
+from retrojax.models import LookGenerator, PatchDiscriminator, ResNetGenerator
 
 OPTIONS = {"lut_size": 4, "glow_features": 0, "texture_features": 3, "texture_size": 3}
 
@@ -106,6 +108,69 @@ def test_at_least_three_looks_are_shipped_below_5_mb_and_one_is_the_default(caps
     assert size < 5_000_000
     assert main(["looks"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(folders)
+
+
+@pytest.fixture
+def generator(tmp_path):
+    """The state dictionary of a tiny ResNet generator, as PyTorch saves it."""
+    module = ResNetGenerator(features=4, blocks=1, norm="batch", dropout=0.5)
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    return write_state(tmp_path / "latest_net_G.pth", to_torch(module, variables))
+
+
+def test_weights_of_pytorch_are_imported_used_and_exported_again(
+    generator, photo, tmp_path, capsys
+):
+    model, output = tmp_path / "model", tmp_path / "out"
+    assert main(["import-torch", str(generator), "-o", str(model)]) == 0
+    assert "resnet (features=4, blocks=1, norm=batch, dropout=0.5," in capsys.readouterr().out
+    assert main(["stylize", str(photo), "--model", str(model), "--output", str(output)]) == 0
+    styled = pixels(output / "photo.png")
+    assert styled.shape == pixels(photo).shape and (styled != pixels(photo)).any()
+    for name in ("back.pth", "back.safetensors"):
+        assert main(["export-torch", str(model), "--output", str(tmp_path / name)]) == 0
+        back, state = read_state(tmp_path / name), read_state(generator)
+        assert set(back) == set(state)
+        assert all(np.array_equal(back[key], state[key]) for key in state)
+    assert (tmp_path / "back.pth").read_bytes() == generator.read_bytes()
+
+
+def test_a_discriminator_is_imported_but_changes_no_photograph(photo, tmp_path, capsys):
+    module = PatchDiscriminator(features=2, layers=1)
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 32, 32, 6)))
+    path = write_state(tmp_path / "latest_net_D.pth", to_torch(module, variables))
+    model = str(tmp_path / "model")
+    assert main(["import-torch", str(path), "-o", model]) == 0
+    assert "it judges photographs and changes none" in capsys.readouterr().out
+    assert main(["stylize", str(photo), "--model", model, "--output", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a PatchDiscriminator judges photographs" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["import-torch", "nowhere.pth", "-o", "OUT"], "nowhere.pth: cannot be read"),
+        (["import-torch", "PHOTO", "-o", "OUT"], "photo.png: neither a .pth file"),
+        (
+            ["import-torch", "FILE", "-o", "OUT", "--architecture", "unet"],
+            "latest_net_G.pth: keys such as model.1.weight, model.2.weight",
+        ),
+        (["import-torch", "FILE", "-o", "PHOTO"], "cannot be written to"),
+        (["export-torch", "faded-print", "-o", "OUT.pth"], "a LookGenerator has no counterpart"),
+        (["export-torch", "nowhere", "-o", "OUT.pth"], "no model 'nowhere'"),
+        (["export-torch", "faded-print", "-o", "OUT.onnx"], "end its name in .pth, .pt, .safet"),
+    ],
+)
+def test_a_mistake_with_pytorchs_files_is_one_line_too(
+    arguments, message, generator, photo, tmp_path, capsys
+):
+    names = {"FILE": str(generator), "PHOTO": str(photo), "OUT": str(tmp_path / "out")}
+    named = [names.get(word, word.replace("OUT", str(tmp_path / "out"))) for word in arguments]
+    assert main(named) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("retrojax: error: ") and message in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_answers_without_loading_jax():

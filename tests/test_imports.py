@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 OWN = ("retrojax", "experiments", "benchmarks")
 
 # Room -> the rooms it may import. "retrojax" alone is the version in retrojax/__init__.py.
-FOUNDATIONS = {"retrojax.keys", "retrojax"}
+FOUNDATIONS = {"retrojax.keys", "retrojax.portion", "retrojax"}
 GROUND = {
     "retrojax.models",
     "retrojax.losses",
@@ -33,7 +33,8 @@ GROUND = {
 }
 MAY_IMPORT = {
     "retrojax": set(),
-    "retrojax.keys": set(),
+    "retrojax.portion": set(),
+    "retrojax.keys": {"retrojax.portion"},
     "retrojax.film": FOUNDATIONS,
     "retrojax.losses": FOUNDATIONS,
     "retrojax.models": FOUNDATIONS,
@@ -51,7 +52,10 @@ MAY_IMPORT = {
 
 # Library -> the only files or folders that may import it.
 ONLY_IN = {
-    "flax": ("retrojax/models/", "retrojax/tasks/", "retrojax/inference/", "experiments/build.py"),
+    "flax": (
+        *("retrojax/models/", "retrojax/tasks/", "retrojax/inference/"),
+        *("experiments/build.py", "benchmarks/"),
+    ),
     "grain": ("retrojax/data/",),
     "matplotlib": ("retrojax/training/curves.py", "experiments/"),
     "optax": ("retrojax/training/", "experiments/build.py", "benchmarks/"),
@@ -60,6 +64,7 @@ ONLY_IN = {
     "skimage": ("retrojax/metrics/image.py", "retrojax/data/embedded.py", "experiments/"),
     "tensorboardX": ("retrojax/training/logging.py",),
     "tensorflow_datasets": ("retrojax/data/builder.py", "retrojax/data/tfds_source.py"),
+    "torch": ("benchmarks/torch_",),
     "tyro": ("retrojax/cli.py", "experiments/run.py"),
 }
 
@@ -133,7 +138,8 @@ def test_orbax_is_met_in_exactly_one_file():
 def test_every_imported_library_is_declared_and_every_declared_one_is_used():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     required = {requirement_name(text) for text in project["dependencies"]}
-    optional = {requirement_name(t) for t in project["optional-dependencies"]["tensorboard"]}
+    extras = project["optional-dependencies"]
+    optional = {requirement_name(t) for t in (*extras["tensorboard"], *extras["bench"])}
     owners = metadata.packages_distributions()
     used = set()
     for path in sources():

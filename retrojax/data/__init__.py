@@ -3,7 +3,7 @@
 from .photos import Photo, PhotoData, Photos
 from .pipeline import batches
 from .sources import default_cache_dir, open_data
-from .whole import whole_images
+from .whole import resized_images, split_domains, whole_images
 
 __all__ = [
     "Photo",
@@ -12,5 +12,7 @@ __all__ = [
     "batches",
     "default_cache_dir",
     "open_data",
+    "resized_images",
+    "split_domains",
     "whole_images",
 ]

@@ -75,6 +75,8 @@ class PhotoData:
         skipped: files that could not be used, each with the reason.
         fingerprint: changes when the photographs or their size change. A run resumed on data with
             another fingerprint is not the same run.
+        targets: images of another domain, unrelated to `train`; None = there is one domain.
+        validation_targets: held out of them.
     """
 
     train: Photos
@@ -82,6 +84,8 @@ class PhotoData:
     description: str
     skipped: tuple[str, ...]
     fingerprint: str
+    targets: Photos | None = None
+    validation_targets: tuple[Photo, ...] = ()
 
 
 def held_out(count: int, *, most: int = 8) -> tuple[int, ...]:

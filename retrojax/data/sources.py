@@ -18,6 +18,7 @@ FORMS: Final = (
     "bundled",
     "folder:PATH",
     "pairs:SOURCE,TARGET",
+    "unpaired:SOURCE,TARGET",
     "tfds:NAME[:FEATURE]",
     "digits",
     "faces",
@@ -47,7 +48,9 @@ def open_data(
     Args:
         spec: "bundled" (photographs inside the scikit-image and scikit-learn wheels),
             "folder:PATH", "pairs:SOURCE,TARGET" (two folders, matched by file stem),
-            "tfds:NAME[:FEATURE]", or "digits" and "faces" (small images inside the same wheels).
+            "unpaired:SOURCE,TARGET" (two folders, unrelated), "tfds:NAME[:FEATURE]" (two domains
+            if it has them, as `cycle_gan/horse2zebra`), or "digits" and "faces" (small images
+            inside the same wheels).
         photo_size: photographs are shrunk until their long side is at most this many pixels, which
             stand for the 36 mm of a film frame; never enlarged.
         window: side in pixels of the square that training cuts from a photograph; all must be at
@@ -99,13 +102,7 @@ def _folder(request: _Request) -> PhotoData:
 
 
 def _pairs(request: _Request) -> PhotoData:
-    folders = request.rest.split(",")
-    if len(folders) != 2 or not all(folders):
-        raise ValueError(
-            f"data 'pairs:{request.rest}' needs two folders with a comma between: "
-            "pairs:SOURCE,TARGET"
-        )
-    sources, targets = (Path(folder).expanduser() for folder in folders)
+    sources, targets = _two_folders("pairs", request)
     return _from_files(
         match_pairs(sources, targets),
         request,
@@ -114,27 +111,69 @@ def _pairs(request: _Request) -> PhotoData:
     )
 
 
+def _unpaired(request: _Request) -> PhotoData:
+    sides = [
+        _from_files(find_photos(folder), request, label="folder", described=f"images of {folder}")
+        for folder in _two_folders("unpaired", request)
+    ]
+    return two_domains(*sides)
+
+
+def _two_folders(kind: str, request: _Request) -> tuple[Path, Path]:
+    folders = request.rest.split(",")
+    if len(folders) != 2 or not all(folders):
+        raise ValueError(
+            f"data '{kind}:{request.rest}' needs two folders with a comma between: "
+            f"{kind}:SOURCE,TARGET"
+        )
+    return Path(folders[0]).expanduser(), Path(folders[1]).expanduser()
+
+
+def two_domains(source: PhotoData, target: PhotoData) -> PhotoData:
+    """Two sets of images as the source and the target domain of an unpaired task."""
+    return PhotoData(
+        train=source.train,
+        validation=source.validation,
+        description=f"source: {source.description}; target: {target.description}",
+        skipped=(*source.skipped, *target.skipped),
+        fingerprint=f"{source.fingerprint}|{target.fingerprint}",
+        targets=target.train,
+        validation_targets=target.validation,
+    )
+
+
 def _tfds(request: _Request) -> PhotoData:
-    from .tfds_source import open_tfds
+    from .tfds_source import TfdsPhotos, open_tfds
 
     name, _, feature = request.rest.partition(":")
-    found = open_tfds(
-        name,
-        feature or None,
-        photo_size=request.photo_size,
-        held_out_most=request.held_out_most,
-    )
-    check_window(found.named_sizes(), request.window)
-    (split, indices), (validation_split, chosen) = found.train, found.validation
-    train = Photos(len(indices), lambda index: found.read(split, indices[index]))
-    validation = tuple(found.read(validation_split, index) for index in chosen)
-    return PhotoData(
-        train=train,
-        validation=validation,
-        description=_described(train, validation, f"photographs of {found.full_name}"),
-        skipped=(),
-        fingerprint=f"{found.full_name}:{found.feature}:{request.photo_size}",
-    )
+
+    def opened(*, second_domain: bool) -> TfdsPhotos:
+        return open_tfds(
+            name,
+            feature or None,
+            photo_size=request.photo_size,
+            held_out_most=request.held_out_most,
+            second_domain=second_domain,
+        )
+
+    def photos(found: TfdsPhotos) -> PhotoData:
+        check_window(found.named_sizes(), request.window)
+        (split, indices), (validation_split, chosen) = found.train, found.validation
+        domain = f":{split}" if found.two_domains else ""
+        train = Photos(len(indices), lambda index: found.read(split, indices[index]))
+        validation = tuple(found.read(validation_split, index) for index in chosen)
+        return PhotoData(
+            train=train,
+            validation=validation,
+            description=_described(train, validation, f"photographs of {found.full_name}"),
+            skipped=(),
+            fingerprint=f"{found.full_name}:{found.feature}:{request.photo_size}{domain}",
+        )
+
+    first = opened(second_domain=False)
+    if not first.two_domains:
+        return photos(first)
+    return two_domains(photos(first), photos(opened(second_domain=True)))
 
 
 def _embedded(name: str) -> Callable[[_Request], PhotoData]:
@@ -206,6 +245,7 @@ _KINDS: Final = MappingProxyType(
         "bundled": _bundled,
         "folder": _folder,
         "pairs": _pairs,
+        "unpaired": _unpaired,
         "tfds": _tfds,
         "digits": _embedded("digits"),
         "faces": _embedded("faces"),

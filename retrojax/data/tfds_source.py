@@ -38,6 +38,7 @@ class TfdsPhotos:
         train: split to train on, and the indices of its photographs.
         validation: the same of those held out.
         photo_size: longest side of a photograph as read, in pixels.
+        two_domains: whether there are splits "trainA" and "trainB", as in `cycle_gan`.
     """
 
     full_name: str
@@ -46,6 +47,7 @@ class TfdsPhotos:
     train: tuple[str, Sequence[int]]
     validation: tuple[str, Sequence[int]]
     photo_size: int
+    two_domains: bool
 
     def read(self, split: str, index: int) -> Photo:
         """Decodes one photograph.
@@ -71,7 +73,12 @@ class TfdsPhotos:
 
 
 def open_tfds(
-    name: str, feature: str | None, *, photo_size: int, held_out_most: int = 8
+    name: str,
+    feature: str | None,
+    *,
+    photo_size: int,
+    held_out_most: int = 8,
+    second_domain: bool = False,
 ) -> TfdsPhotos:
     """Opens a TFDS dataset, preparing it if need be.
 
@@ -83,6 +90,7 @@ def open_tfds(
         feature: image feature to read; by default the first.
         photo_size: longest side of a photograph as read, in pixels.
         held_out_most: bound on the photographs held out.
+        second_domain: whether "trainB" and "testB" are read instead of "trainA" and "testA".
 
     Raises:
         ValueError: unknown dataset or feature, no image feature, too few photographs, or a dataset
@@ -92,11 +100,14 @@ def open_tfds(
     feature = _image_feature(builder, name, feature)
     _prepare(builder, name)
     sizes = {split: builder.info.splits[split].num_examples for split in builder.info.splits}
+    domain = "B" if second_domain else "A"
+    preferred = ("train", f"train{domain}")
     train = next(
-        (s for s in sorted(sizes, key=lambda s: s != "train") if s.startswith("train")),
+        (s for s in sorted(sizes, key=lambda s: s not in preferred) if s.startswith("train")),
         next(iter(sizes)),
     )
-    other = next((s for s in ("validation", "test") if sizes.get(s) and s != train), None)
+    held = ("validation", "test", f"test{domain}")
+    other = next((s for s in held if sizes.get(s) and s != train), None)
     if sizes[train] < 2:
         raise ValueError(f"tfds:{name}: split {train!r} has {sizes[train]} examples, needs 2")
     indices: Sequence[int] = range(sizes[train])
@@ -116,7 +127,13 @@ def open_tfds(
             "prepare it with download_and_prepare(file_format='array_record')"
         ) from error
     return TfdsPhotos(
-        builder.info.full_name, feature, splits, (train, indices), validation, photo_size
+        full_name=builder.info.full_name,
+        feature=feature,
+        splits=splits,
+        train=(train, indices),
+        validation=validation,
+        photo_size=photo_size,
+        two_domains={"trainA", "trainB"} <= set(sizes),
     )
 
 

@@ -1,10 +1,10 @@
-"""A trained generator as two files: `model.safetensors` (weights) and `model.json` (all else).
+"""A trained network as two files: `model.safetensors` (weights) and `model.json` (all else).
 
 Contract: a bundle needs no flags to load. `model.json` holds
 
     format      1
-    generator   {"name": a name in `retrojax.models.GENERATORS` or `LATENT_GENERATORS`, "options":
-                its module fields}
+    generator   {"name": a name in `retrojax.models.GENERATORS`, `LATENT_GENERATORS` or
+                `DISCRIMINATORS` (an imported one), "options": its module fields}
     about       what it was trained for: look, loss, steps, pixels_per_mm, ...
     sha256      of model.safetensors, so that a damaged weight is an error and never a wrong picture
     versions    of retrojax and jax that wrote it
@@ -24,32 +24,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors
 import safetensors.numpy
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 
 import retrojax
-from retrojax.inference.geometry import geometry
-from retrojax.models import GENERATORS, LATENT_GENERATORS
+from retrojax.inference.shapes import input_channels, variable_shapes
+from retrojax.models import DISCRIMINATORS, GENERATORS, LATENT_GENERATORS
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 SHIPPED_FOLDER = Path(__file__).parent / "bundles"
-_KNOWN = MappingProxyType({**GENERATORS, **LATENT_GENERATORS})
+_KNOWN = MappingProxyType({**GENERATORS, **LATENT_GENERATORS, **DISCRIMINATORS})
 # A photograph of 24x36 mm with a long side of 512 pixels, the default of training.
 DEFAULT_PIXELS_PER_MM = 512 / 36
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A generator ready for `module.apply(variables, ...)`, and what is known about it.
+    """A network ready for `module.apply(variables, ...)`, and what is known about it.
 
     Attributes:
         module: the Linen module, built from the options in model.json.
@@ -86,7 +87,8 @@ def save_bundle(
     Args:
         folder: where the two files go.
         variables: {"params": ..., **collections}; floating leaves are stored as float32.
-        generator_name: a name in `retrojax.models.GENERATORS` or `LATENT_GENERATORS`.
+        generator_name: a name in `retrojax.models.GENERATORS`, `LATENT_GENERATORS` or
+            `DISCRIMINATORS`.
         generator_options: the module's fields, JSON values only (no dtype: a bundle is float32).
         about: what to keep with the weights, JSON values only.
 
@@ -115,8 +117,8 @@ def save_bundle(
             "give numbers, strings, lists and dicts"
         ) from error
     folder.mkdir(parents=True, exist_ok=True)
-    _replace_file(folder / WEIGHTS_FILE, weights)
-    _replace_file(folder / DESCRIPTION_FILE, text.encode() + b"\n")
+    replace_file(folder / WEIGHTS_FILE, weights)
+    replace_file(folder / DESCRIPTION_FILE, text.encode() + b"\n")
     return folder
 
 
@@ -155,6 +157,26 @@ def load_bundle(where: str | Path) -> Bundle:
     variables = unflatten_dict(flat, sep="/")
     _check_fit(module, flat, folder)
     return Bundle(module, jax.tree.map(jnp.asarray, variables), description["about"])
+
+
+def unpack_safetensors(content: bytes) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """Any safetensors file: name -> (type as it is called there, shape, little-endian values).
+
+    Raises:
+        ValueError: it is none, or damaged; the text is the reason alone.
+    """
+    try:
+        views = safetensors.deserialize(content)
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"not a whole safetensors file ({_first_line(error)})") from error
+    return {
+        name: (view["dtype"], tuple(view["shape"]), bytes(view["data"])) for name, view in views
+    }
+
+
+def pack_safetensors(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The content of a safetensors file."""
+    return safetensors.numpy.save({key: np.asarray(x, order="C") for key, x in arrays.items()})
 
 
 def find_bundle(where: str | Path) -> Path:
@@ -223,14 +245,13 @@ def _build_module(name: str, options: Mapping[str, Any], *, where: Path) -> nn.M
 def _check_fit(module: nn.Module, flat: Mapping[str, np.ndarray], folder: Path) -> None:
     """The weights must be the tree the module would make: same names, shapes, dtypes."""
     try:
-        wanted = jax.eval_shape(module.init, jax.random.key(0), *_example(module))
+        wanted = variable_shapes(module, channels=input_channels(module, flat))
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{folder / DESCRIPTION_FILE}: the generator cannot be built from its options "
             f"({_first_line(error)}); copy the bundle again"
         ) from error
-    flat_wanted = cast("dict[str, jax.ShapeDtypeStruct]", flatten_dict(dict(wanted), sep="/"))
-    expected = {key: (leaf.shape, str(leaf.dtype)) for key, leaf in flat_wanted.items()}
+    expected = {key: (leaf.shape, str(leaf.dtype)) for key, leaf in wanted.items()}
     found = {key: (leaf.shape, str(leaf.dtype)) for key, leaf in flat.items()}
     if expected != found:
         differing = sorted(key for key in expected | found if expected.get(key) != found.get(key))
@@ -246,17 +267,6 @@ def _check_fit(module: nn.Module, flat: Mapping[str, np.ndarray], folder: Path) 
             f"{folder / WEIGHTS_FILE}: {broken[0]} holds NaN or infinity: training diverged; "
             "use an earlier checkpoint or train again"
         )
-
-
-def _example(module: nn.Module) -> tuple[jax.ShapeDtypeStruct | None, ...]:
-    """Shapes of an input that the module takes; traced, never run."""
-    if isinstance(module, tuple(LATENT_GENERATORS.values())):
-        return (jax.ShapeDtypeStruct((1, module.latent_size), jnp.float32),)
-    side = math.lcm(geometry(module).multiple, 64)
-    source = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    channels = module.noise_channels  # pyright: ignore[reportAttributeAccessIssue]
-    noise = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32) if channels else None
-    return source, noise
 
 
 def _stored(leaf: Any) -> np.ndarray:
@@ -290,7 +300,12 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it: under its own name it is always whole.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)

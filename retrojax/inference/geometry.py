@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from retrojax.models import LATENT_GENERATORS
+from retrojax.models import DISCRIMINATORS, LATENT_GENERATORS
 from retrojax.models.look import LookGenerator
 from retrojax.models.resnet import ResNetGenerator
+from retrojax.models.sincut import SinCUTGenerator
 from retrojax.models.unet import UNetGenerator
 
 
@@ -34,7 +35,15 @@ def geometry(module: nn.Module) -> Geometry:
     if isinstance(module, ResNetGenerator):
         # Two 7x7 layers, four 3x3 layers that change the scale, and in each block two 3x3 layers
         # at a quarter of the scale, where a step is 4 pixels.
-        return Geometry(4, 2 * 3 + 2 * (1 + 2 + 1) + 2 * 4 * module.blocks)
+        reach = 2 * 3 + 2 * (1 + 2 + 1) + 2 * 4 * module.blocks
+        # A blur reaches one step. Interpolation and its 3x3 layer reach three steps of the finer
+        # scale, a transposed one reaches one.
+        reach += (1 + 2) * module.antialias_down + (3 - 1) * (1 + 2) * module.antialias_up
+        return Geometry(4, reach)
+    if isinstance(module, SinCUTGenerator):
+        # Two 3x3 layers in each block of encoder and decoder, at half the scale; a blur and a 3x3
+        # layer on the way to it and back.
+        return Geometry(2, 2 * 2 * 2 * module.blocks + 4 + 4)
     if isinstance(module, UNetGenerator):
         # Level l has a 4x4 layer down and one up, each of which reaches 2 steps of 2^(l-1).
         return Geometry(2**module.levels, sum(4 * 2**level for level in range(module.levels)))
@@ -42,6 +51,11 @@ def geometry(module: nn.Module) -> Geometry:
         raise ValueError(
             f"a {type(module).__name__} makes images from noise and changes no photograph; "
             "use retrojax generate"
+        )
+    if isinstance(module, tuple(DISCRIMINATORS.values())):
+        raise ValueError(
+            f"a {type(module).__name__} judges photographs and changes none; give the generator "
+            "that was trained with it"
         )
     raise ValueError(
         f"{type(module).__name__} is no generator of retrojax: its reach and multiple are unknown"

@@ -4,10 +4,12 @@ Adversarial losses and penalties return one float32 value per image; the caller 
 """
 
 from retrojax.losses.adversarial import ADVERSARIAL_LOSSES, AdversarialLoss, adversarial_loss
+from retrojax.losses.contrastive import patch_indices, patch_nce
 from retrojax.losses.penalties import (
     DEFAULT_PENALTIES,
     Penalties,
     gradient_penalty,
+    squared_norm,
     zero_centred_penalty,
 )
 from retrojax.losses.reconstruction import blur, blurred_l1, l1
@@ -22,5 +24,8 @@ __all__ = [
     "blurred_l1",
     "gradient_penalty",
     "l1",
+    "patch_indices",
+    "patch_nce",
+    "squared_norm",
     "zero_centred_penalty",
 ]

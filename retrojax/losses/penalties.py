@@ -60,7 +60,12 @@ def zero_centred_penalty(critic: Critic, images: Float[Array, "b h w c"]) -> Flo
     Returns:
         Sum over h, w, c of the squared gradient, one float32 per image.
     """
-    return jnp.square(_image_gradients(critic, images)).sum(axis=(1, 2, 3))
+    return squared_norm(_image_gradients(critic, images))
+
+
+def squared_norm(gradients: Float[Array, "b h w c"]) -> Float[Array, "b"]:
+    """Sum over h, w, c of the squares, one float32 per image."""
+    return jnp.square(gradients.astype(jnp.float32)).sum(axis=(1, 2, 3))
 
 
 def gradient_penalty(

@@ -24,8 +24,9 @@ from retrojax.metrics.look import (
     look_figures,
     mean_figures,
 )
+from retrojax.metrics.translation import TRANSLATION_FIGURES, translation_figures
 
-FIGURES = MappingProxyType({**LOOK_FIGURES, **GENERATION_FIGURES})
+FIGURES = MappingProxyType({**LOOK_FIGURES, **GENERATION_FIGURES, **TRANSLATION_FIGURES})
 """Every figure that a run may measure, by name."""
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "GENERATION_FIGURES",
     "LOOK_FIGURES",
     "Figure",
+    "TRANSLATION_FIGURES",
     "PhotoRenderings",
     "add_ratio_to_lut",
     "colour_difference",
@@ -46,4 +48,5 @@ __all__ = [
     "nearest_distances",
     "octave_spectrum",
     "sector_spectrum",
+    "translation_figures",
 ]

@@ -2,6 +2,7 @@
 
 from types import MappingProxyType
 
+from retrojax.models.contrastive import PatchSampleF
 from retrojax.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from retrojax.models.document import (
     DocumentDiscriminator,
@@ -9,23 +10,40 @@ from retrojax.models.document import (
     FullyConnectedDiscriminator,
     discriminator_probability,
 )
+from retrojax.models.initializers import reinitialise
 from retrojax.models.look import LookGenerator
 from retrojax.models.mlp import MLPGenerator
-from retrojax.models.patchgan import PatchDiscriminator
+from retrojax.models.patchgan import PatchDiscriminator, PixelDiscriminator
+from retrojax.models.r3gan import R3GANDiscriminator, R3GANGenerator
 from retrojax.models.resnet import ResNetGenerator
+from retrojax.models.sincut import SinCUTDiscriminator, SinCUTGenerator
 from retrojax.models.unet import UNetGenerator
 
 GENERATORS = MappingProxyType(
-    {"look": LookGenerator, "resnet": ResNetGenerator, "unet": UNetGenerator}
+    {
+        "look": LookGenerator,
+        "resnet": ResNetGenerator,
+        "unet": UNetGenerator,
+        "sincut": SinCUTGenerator,
+    }
 )
 """Generators that change a photograph."""
 
 LATENT_GENERATORS = MappingProxyType(
-    {"document": DocumentGenerator, "dcgan": DCGANGenerator, "fully-connected": MLPGenerator}
+    {
+        "document": DocumentGenerator,
+        "dcgan": DCGANGenerator,
+        "fully-connected": MLPGenerator,
+        "r3gan": R3GANGenerator,
+    }
 )
 """Generators that make an image from noise, of length `latent_size`."""
 
+DISCRIMINATORS = MappingProxyType({"patchgan": PatchDiscriminator, "pixelgan": PixelDiscriminator})
+"""Discriminators that judge a photograph, alone or with the one it came from."""
+
 __all__ = [
+    "DISCRIMINATORS",
     "GENERATORS",
     "LATENT_GENERATORS",
     "DCGANDiscriminator",
@@ -36,7 +54,14 @@ __all__ = [
     "LookGenerator",
     "MLPGenerator",
     "PatchDiscriminator",
+    "PatchSampleF",
+    "PixelDiscriminator",
+    "R3GANDiscriminator",
+    "R3GANGenerator",
     "ResNetGenerator",
+    "SinCUTDiscriminator",
+    "SinCUTGenerator",
     "UNetGenerator",
     "discriminator_probability",
+    "reinitialise",
 ]

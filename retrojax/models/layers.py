@@ -6,6 +6,8 @@ as 0, as in DCGAN (Radford et al. 2016, arXiv:1511.06434) and pix2pix.
 """
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -16,6 +18,7 @@ from jaxtyping import Array, Float
 
 from retrojax.keys import fold_each
 from retrojax.models import conv as convolution
+from retrojax.models.grouped import grouped_conv
 
 Padding = Literal["same", "valid"] | int | tuple[tuple[int, int], tuple[int, int]]
 
@@ -113,6 +116,39 @@ class ConvTranspose(nn.Module):
         return _add_bias(self, convolution.conv_transpose(x, kernel, self.stride, pads))
 
 
+class GroupedConv(nn.Module):
+    """3x3 convolution within groups of channels, with cheap derivatives of every order.
+
+    Stride 1, one zero on every side. Equal to `flax.linen.Conv` with `feature_group_count`, with
+    the same parameters: `kernel` [3, 3, in / groups, out], `bias` [out].
+
+    Attributes:
+        features: output channels.
+        groups: number of groups; divides the input's and the output's channels.
+        use_bias: whether a bias is added.
+        dtype: computation type; None = that of the input.
+        kernel_init: initializer of the kernel.
+    """
+
+    features: int
+    groups: int
+    use_bias: bool = True
+    dtype: Any = None
+    kernel_init: Callable[..., Any] = NORMAL
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w o"]:
+        """Applies the convolution.
+
+        Raises:
+            ValueError: if the groups do not divide the channels.
+        """
+        shape = (3, 3, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x = x.astype(self.dtype or x.dtype)
+        return _add_bias(self, grouped_conv(x, kernel, self.groups))
+
+
 def _explicit_pads(padding: Padding) -> convolution.Pads:
     if padding == "valid":
         return (0, 0), (0, 0)
@@ -127,7 +163,7 @@ def _explicit_pads(padding: Padding) -> convolution.Pads:
     return (top, bottom), (left, right)
 
 
-def _add_bias(layer: Conv | ConvTranspose, y: Array) -> Array:
+def _add_bias(layer: Conv | ConvTranspose | GroupedConv, y: Array) -> Array:
     if not layer.use_bias:
         return y
     bias = layer.param("bias", nn.initializers.zeros, (layer.features,))
@@ -240,6 +276,73 @@ class Dropout(nn.Module):
 def reflect_pad(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h2 w2 c"]:
     """Mirrors `width` pixels over every border; the border itself is not repeated."""
     return jnp.pad(x, ((0, 0), (width, width), (width, width), (0, 0)), mode="reflect")
+
+
+def blur_down(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    """Halves a map without aliasing: the filter [1, 2, 1] / 4 on each axis, with stride 2.
+
+    Borders are reflected; h2 = ceil(h / 2). Zhang 2019 (arXiv:1904.11486), `Downsample` in the
+    code of CUT (Park et al. 2020, arXiv:2007.15651). Height and width must be 2 or more.
+    """
+    return _filter(reflect_pad(x, 1), (0.25, 0.5, 0.25), stride=2)
+
+
+def blur_up(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
+    """Doubles a map: bilinear, the border continues with its last pixel.
+
+    Equal to `jax.image.resize(x, ..., "linear")`; `Upsample` in the code of CUT.
+    """
+    return _double(x, "edge")
+
+
+def resample_down(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
+    """Halves a map: the filter [1, 3, 3, 1] / 8 on each axis, one zero on every side, stride 2.
+
+    h2 = floor(h / 2). StyleGAN2's resampling (arXiv:1912.04958), as in R3GAN and SinCUT.
+    """
+    return smooth(x, 1, stride=2)
+
+
+def resample_up(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]:
+    """Doubles a map: zeros between its pixels, then [1, 3, 3, 1] / 4 on each axis.
+
+    Bilinear like `blur_up`, but zero lies outside, so borders darken. StyleGAN2's resampling.
+    """
+    return _double(x, "constant")
+
+
+def smooth(x: Float[Array, "b h w c"], pad: int, *, stride: int = 1) -> Float[Array, "b h2 w2 c"]:
+    """The filter [1, 3, 3, 1] / 8 on each axis, with `pad` zeros on every side.
+
+    The result is 2 `pad` - 3 pixels larger than the map, before the stride.
+    """
+    x = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    return _filter(x, (0.125, 0.375, 0.375, 0.125), stride=stride)
+
+
+def _filter(x: Array, taps: Sequence[float], *, stride: int) -> Array:
+    """Correlates rows and columns with `taps`, by shifted slices.
+
+    A depthwise convolution takes tens of times longer on CPU.
+    """
+    for axis in (1, 2):
+        end = x.shape[axis] - len(taps)
+        shifted = (jax.lax.slice_in_dim(x, i, end + i + 1, stride, axis) for i in range(len(taps)))
+        x = reduce(add, (tap * part for tap, part in zip(taps, shifted, strict=True)))
+    return x
+
+
+def _double(x: Array, mode: str) -> Array:
+    """Puts between two pixels two: a quarter of the one, three of the other; pads by `mode`."""
+    for axis in (1, 2):
+        size, pads = x.shape[axis], [(0, 0)] * x.ndim
+        pads[axis] = (1, 1)
+        padded = jnp.pad(x, pads, mode=mode)
+        before = jax.lax.slice_in_dim(padded, 0, size, 1, axis)
+        after = jax.lax.slice_in_dim(padded, 2, size + 2, 1, axis)
+        pairs = jnp.stack([0.25 * before + 0.75 * x, 0.75 * x + 0.25 * after], axis + 1)
+        x = pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
+    return x
 
 
 def leaky_relu(x: Float[Array, "..."]) -> Float[Array, "..."]:

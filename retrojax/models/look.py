@@ -9,9 +9,9 @@
   colour. It is linear in the noise, so its mean is zero and the picture without noise, `clean`, is
   the mean of the pictures over all seeds (up to clipping).
 
-Each part has its own teacher. `image` passes gradients to the texture alone, so that an adversary
-that judges it makes grain and cannot disturb the colours; colour and glow learn from losses on
-`clean`, which has no noise for them to average away.
+Each part has its own teacher, unless `joint`. `image` passes gradients to the texture alone, so
+that an adversary that judges it makes grain and cannot disturb the colours; colour and glow learn
+from losses on `clean`, which has no noise for them to average away.
 
 Radial kernels weigh a neighbour by its distance alone, as film does: the grain has no direction.
 """
@@ -184,6 +184,8 @@ class LookGenerator(nn.Module):
         texture_features: channels of filtered noise.
         texture_size: odd reach of a grain in pixels.
         noise_channels: channels of the noise input; 0 = no texture.
+        joint: whether `image` passes gradients to colour and glow too, and stays unclipped while
+            training: for tasks without a target, whose adversary has to teach the colours.
         dtype: computation type of the convolutions; parameters, colours and outputs are float32.
     """
 
@@ -195,6 +197,7 @@ class LookGenerator(nn.Module):
     texture_features: int = 12
     texture_size: int = 5
     noise_channels: int = 3
+    joint: bool = False
     dtype: Any = None
 
     @property
@@ -255,10 +258,11 @@ class LookGenerator(nn.Module):
         if self.glow_features:
             clean = clean + self.glow(source)
         clean = jnp.clip(clean, -1.0, 1.0) if not train else clean
+        clipped = not (self.joint and train)
         if noise is None:
-            return LookOutput(jnp.clip(clean, -1.0, 1.0), clean)
+            return LookOutput(jnp.clip(clean, -1.0, 1.0) if clipped else clean, clean)
         if not self.noise_channels or noise.shape[-1] != self.noise_channels:
             raise ValueError(f"noise has {noise.shape[-1]} channels, not {self.noise_channels}")
-        base = jax.lax.stop_gradient(clean)
-        texture = self.texture(base, noise)
-        return LookOutput(jnp.clip(base + texture, -1.0, 1.0), clean)
+        base = clean if self.joint else jax.lax.stop_gradient(clean)
+        image = base + self.texture(jax.lax.stop_gradient(base), noise)
+        return LookOutput(jnp.clip(image, -1.0, 1.0) if clipped else image, clean)

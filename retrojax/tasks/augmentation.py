@@ -16,6 +16,9 @@ from retrojax.film import Look, render
 from retrojax.film.colour import linear_to_srgb, luma, srgb_to_linear
 from retrojax.keys import fold_each
 
+# Reflectance of the grey card that light meters are made for.
+MIDDLE_GREY = 0.18
+
 
 def flip_each(
     key: Key[Array, ""], images: dict[str, Float[Array, "b h w c"]]
@@ -36,6 +39,7 @@ def vary_colours(
     exposure: float = 0.6,
     white_balance: float = 0.15,
     saturation: float = 0.3,
+    unbiased: bool = False,
 ) -> Float[Array, "b h w 3"]:
     """Random exposure, white balance and saturation for each image.
 
@@ -45,6 +49,9 @@ def vary_colours(
         exposure: standard deviation in stops, applied in linear light.
         white_balance: standard deviation in stops of each channel's own gain.
         saturation: standard deviation of the saturation factor's natural logarithm.
+        unbiased: whether each image is first exposed for middle grey (by at most 2 stops) and in
+            the end its channels change places at random: a few pictures then have no brightness
+            and no palette of their own.
 
     Returns:
         Images in [0, 1].
@@ -54,10 +61,18 @@ def vary_colours(
         exposure_key, balance_key, saturation_key = jax.random.split(key, 3)
         stops = exposure * jax.random.normal(exposure_key)
         stops = stops + white_balance * jax.random.normal(balance_key, (1, 1, 3))
-        image = linear_to_srgb(jnp.clip(srgb_to_linear(image) * 2.0**stops, 0.0, 1.0))
+        linear = srgb_to_linear(image)
+        if unbiased:
+            metered = jnp.log2(MIDDLE_GREY / jnp.maximum(luma(linear).mean(), 1e-4))
+            stops = stops + jnp.clip(metered, -2.0, 2.0)
+        image = linear_to_srgb(jnp.clip(linear * 2.0**stops, 0.0, 1.0))
         grey = luma(image)[..., None]
         factor = jnp.exp(saturation * jax.random.normal(saturation_key))
-        return jnp.clip(grey + factor * (image - grey), 0.0, 1.0)
+        image = jnp.clip(grey + factor * (image - grey), 0.0, 1.0)
+        if unbiased:
+            order = jax.random.permutation(jax.random.fold_in(key, 0), 3)
+            image = image[..., order]
+        return image
 
     return jax.vmap(vary)(fold_each(key, images.shape[0]), images)
 
@@ -77,7 +92,11 @@ def centre_crop(images: Float[Array, "b h w c"], side: int) -> Float[Array, "b s
 
 
 def diff_augment(
-    key: Key[Array, ""], images: Float[Array, "b h w c"], *, policy: str
+    key: Key[Array, ""],
+    images: Float[Array, "b h w c"],
+    *,
+    policy: str,
+    probability: Array | float = 1.0,
 ) -> Float[Array, "b h w c"]:
     """DiffAugment: differentiable augmentation of what a critic is shown, drawn per example.
 
@@ -91,13 +110,20 @@ def diff_augment(
         key: folded with each example's index.
         images: in [-1, 1], any number of channels (image and condition together).
         policy: names out of "color", "translation" and "cutout" with commas between; "" = none.
+        probability: with which an example gets each augmentation; 1, as published, draws nothing.
 
     Raises:
         ValueError: for an unknown name.
     """
+    always = isinstance(probability, float) and probability == 1.0
     for index, name in enumerate(policy_names(policy)):
         keys = fold_each(jax.random.fold_in(key, index), images.shape[0])
-        images = jax.vmap(_DIFF_AUGMENT[name])(keys, images)
+        changed = jax.vmap(_DIFF_AUGMENT[name])(keys, images)
+        if not always:
+            coins = fold_each(jax.random.fold_in(key, len(_DIFF_AUGMENT) + index), images.shape[0])
+            chosen = jax.vmap(jax.random.uniform)(coins) < probability
+            changed = jnp.where(chosen[:, None, None, None], changed, images)
+        images = changed
     return images
 
 

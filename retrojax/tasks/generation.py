@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Key, UInt8
 from retrojax.film import Look
 from retrojax.keys import normal_each
 from retrojax.losses import AdversarialLoss, Penalties
+from retrojax.portion import global_count
 from retrojax.tasks.adversary import Adversary
 from retrojax.tasks.augmentation import (
     centre_crop,
@@ -26,9 +27,10 @@ from retrojax.tasks.augmentation import (
     render_each,
     vary_colours,
 )
+from retrojax.tasks.ramp import Ramp
 from retrojax.tasks.task import Aux, Variables, apply_training
 
-Batch = dict[str, Float[Array, "b h w c"]]
+Batch = dict[str, Float[Array, "..."]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class GenerationTask:
         discriminator_weight: of the discriminator's adversarial loss.
         penalties: gradient penalties on the discriminator.
         augment: policy of DiffAugment on what the critic is given; "" = none.
+        penalty_ramp: factor of R1 and R2 over the images seen; None = 1.
+        augment_ramp: probability of each augmentation over the images seen; None = 1.
     """
 
     generator: nn.Module
@@ -58,6 +62,8 @@ class GenerationTask:
     discriminator_weight: float = 1.0
     penalties: Penalties = Penalties()
     augment: str = ""
+    penalty_ramp: Ramp | None = None
+    augment_ramp: Ramp | None = None
 
     def __post_init__(self) -> None:
         """Refuses an unknown augmentation.
@@ -86,16 +92,21 @@ class GenerationTask:
         return normal_each(key, (count, self.generator.latent_size))
 
     def prepare(
-        self, raw: Mapping[str, UInt8[Array | np.ndarray, "b side side c"]], key: Key[Array, ""]
+        self,
+        raw: Mapping[str, UInt8[Array | np.ndarray, "b side side c"]],
+        key: Key[Array, ""],
+        step: Array | int = 0,
     ) -> Batch:
         """Flips, renders the look if there is one, crops the centre and scales to [-1, 1].
 
         Args:
             raw: "source": uint8 [b, side, side, c], side >= size.
             key: of this step's preparation.
+            step: number of completed updates, for what is ramped.
 
         Returns:
-            "real", float32 [b, size, size, c] in [-1, 1].
+            "real", float32 [b, size, size, c] in [-1, 1]; "penalty_factor" and "probability", [],
+            where they are ramped.
         """
         flip_key, colour_key, render_key = jax.random.split(key, 3)
         images = jnp.asarray(raw["source"], jnp.float32) / 255.0
@@ -106,7 +117,14 @@ class GenerationTask:
             images = render_each(
                 render_key, images, look=self.look, pixels_per_mm=self.pixels_per_mm
             )
-        return {"real": centre_crop(images, self.size) * 2.0 - 1.0}
+        real = centre_crop(images, self.size) * 2.0 - 1.0
+        images_seen = jnp.asarray(step, jnp.float32) * global_count(real.shape[0])
+        return {"real": real, **self.ramped(images_seen)}
+
+    def ramped(self, images_seen: Array) -> dict[str, Float[Array, ""]]:
+        """What is scheduled, by its name in the batch."""
+        ramps = {"penalty_factor": self.penalty_ramp, "probability": self.augment_ramp}
+        return {name: ramp(images_seen) for name, ramp in ramps.items() if ramp is not None}
 
     def generate(
         self, generator: Variables, batch: Batch, key: Key[Array, ""]
@@ -121,14 +139,25 @@ class GenerationTask:
         self, discriminator: Variables, outputs: Array, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Array, Aux]:
         """Adversarial loss of D on real and generated images, plus its penalties."""
-        return self.adversary.discriminator_loss(discriminator, batch["real"], outputs, key)
+        return self.adversary.discriminator_loss(
+            discriminator,
+            batch["real"],
+            outputs,
+            key,
+            penalty_factor=batch.get("penalty_factor", 1.0),
+            probability=batch.get("probability", 1.0),
+        )
 
     def generator_loss(
         self, discriminator: Variables, outputs: Array, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Array, Aux]:
         """Adversarial loss of G."""
         value, collections = self.adversary.generator_loss(
-            discriminator, batch["real"], outputs, key
+            discriminator,
+            batch["real"],
+            outputs,
+            key,
+            probability=batch.get("probability", 1.0),
         )
         return value, (collections, {"g/adversarial": value})
 

@@ -15,7 +15,6 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Key, UInt8
 
 from retrojax.film import Look
-from retrojax.keys import normal_each
 from retrojax.losses import AdversarialLoss, Penalties, blurred_l1, l1
 from retrojax.models.look import LookOutput
 from retrojax.tasks.adversary import Adversary
@@ -26,7 +25,7 @@ from retrojax.tasks.augmentation import (
     render_each,
     vary_colours,
 )
-from retrojax.tasks.task import Aux, Variables, apply_training, global_mean
+from retrojax.tasks.task import Aux, Variables, apply_training, global_mean, noise_for
 
 Batch = dict[str, Float[Array, "b h w 3"]]
 
@@ -50,6 +49,7 @@ class PairedTask:
         blur_size: taps of the blur, see `losses.blur`.
         penalties: gradient penalties on the discriminator.
         augment: policy of DiffAugment on what the critic is given; "" = none.
+        flip: whether pairs are mirrored at random.
     """
 
     generator: nn.Module
@@ -65,6 +65,7 @@ class PairedTask:
     blur_size: int = 5
     penalties: Penalties = Penalties()
     augment: str = ""
+    flip: bool = True
 
     def __post_init__(self) -> None:
         """Refuses an unknown augmentation.
@@ -91,25 +92,28 @@ class PairedTask:
 
     def noise(self, key: Key[Array, ""], source: Array) -> Array | None:
         """The generator's noise input, drawn per example; None if it takes none."""
-        if not self.generator.noise_channels:
-            return None
-        return normal_each(key, (*source.shape[:3], self.generator.noise_channels))
+        return noise_for(self.generator, key, source)
 
     def prepare(
-        self, raw: dict[str, UInt8[Array | np.ndarray, "b side side 3"]], key: Key[Array, ""]
+        self,
+        raw: dict[str, UInt8[Array | np.ndarray, "b side side 3"]],
+        key: Key[Array, ""],
+        step: Array | int = 0,
     ) -> Batch:
         """Flips, varies colours, renders the look, crops the centre and scales to [-1, 1].
 
         Args:
             raw: "source" and, for real pairs, "target": uint8 [b, side, side, 3], side >= crop.
             key: of this step's preparation.
+            step: not used; nothing is scheduled.
 
         Returns:
             "source" and "target", float32 [b, crop, crop, 3] in [-1, 1].
         """
         flip_key, colour_key, render_key = jax.random.split(key, 3)
         images = {name: jnp.asarray(values, jnp.float32) / 255.0 for name, values in raw.items()}
-        images = flip_each(flip_key, images)
+        if self.flip:
+            images = flip_each(flip_key, images)
         if self.look is not None:
             source = vary_colours(colour_key, images["source"])
             images = {"source": source, "target": self.render(render_key, source)}

@@ -6,8 +6,13 @@ A task is a frozen dataclass whose methods are pure functions over the players' 
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PyTree
+
+from retrojax.keys import normal_each
+from retrojax.models.initializers import reinitialise
+from retrojax.models.look import LookOutput
 
 Variables = dict[str, Any]
 Aux = tuple[dict[str, PyTree], dict[str, Array]]
@@ -22,8 +27,11 @@ class Task(Protocol):
         """Fresh variables of the generator and the discriminator for a prepared batch."""
         ...
 
-    def prepare(self, raw: PyTree, key: Key[Array, ""]) -> PyTree:
-        """Host batch -> float batch, on the device: crop, flip, normalise, render the look."""
+    def prepare(self, raw: PyTree, key: Key[Array, ""], step: Array | int = 0) -> PyTree:
+        """Host batch -> float batch, on the device: crop, flip, normalise, render the look.
+
+        `step` is the number of completed updates: what is scheduled goes into the batch.
+        """
         ...
 
     def generate(self, generator: Variables, batch: PyTree, key: Key[Array, ""]) -> Any:
@@ -50,7 +58,7 @@ class Task(Protocol):
 
 
 def apply_training(
-    module: nn.Module, variables: Variables, *args: Any, key: Key[Array, ""]
+    module: nn.Module, variables: Variables, *args: Any, key: Key[Array, ""], **options: Any
 ) -> tuple[Any, dict[str, PyTree]]:
     """Applies a module in training mode.
 
@@ -59,17 +67,43 @@ def apply_training(
         variables: its variables.
         *args: the call's positional arguments.
         key: key of its dropout masks.
+        **options: further keywords of the call.
 
     Returns:
         The module's output and its new collections (all but params).
     """
     names = [name for name in variables if name != "params"]
     output, changed = module.apply(
-        variables, *args, train=True, mutable=names, rngs={"dropout": key}
+        variables, *args, train=True, mutable=names, rngs={"dropout": key}, **options
     )
     return output, {**{name: variables[name] for name in names}, **changed}
 
 
+def reinitialised(key: Key[Array, ""], variables: Variables, scheme: str) -> Variables:
+    """The same variables, params drawn anew by a scheme of `models.initializers`; "" = kept."""
+    if not scheme:
+        return variables
+    return {**variables, "params": reinitialise(key, variables["params"], scheme)}
+
+
+def picture(output: Any) -> Float[Array, "b h w c"]:
+    """The image of a translation generator's output, float32; a `LookOutput` holds two."""
+    image = output.image if isinstance(output, LookOutput) else output
+    return image.astype(jnp.float32)
+
+
+def noise_for(
+    generator: nn.Module, key: Key[Array, ""], source: Float[Array, "b h w c"]
+) -> Float[Array, "b h w n"] | None:
+    """The noise input of a translation generator, drawn per example; None if it takes none."""
+    channels = generator.noise_channels  # pyright: ignore[reportAttributeAccessIssue]
+    return normal_each(key, (*source.shape[:3], channels)) if channels else None
+
+
 def global_mean(per_image: Float[Array, "b"]) -> Array:
-    """Mean over the batch; with a sharded batch the compiler makes it the global mean."""
+    """Mean over the batch.
+
+    With a sharded batch the compiler makes it the global mean; replicas and micro-batches, of equal
+    size, take their own, and the step averages them with the gradients.
+    """
     return per_image.mean()

@@ -182,6 +182,37 @@ class RunLog:
             self.note(f"step {step:,}/{self._total_steps:,}  {losses}  {rate}  {elapsed}")
 
 
+class SilentLog(RunLog):
+    """The log of a process that is not the first of its run: it writes and says nothing."""
+
+    def __enter__(self) -> "SilentLog":
+        """Opens nothing."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes nothing; an exception passes through."""
+
+    def metrics(self, step: int, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def event(self, step: int, name: str, **payload: Any) -> None:
+        """Nothing."""
+
+    def image(self, step: int, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Nothing."""
+
+    def advance(self, step: int) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
 def environment() -> dict[str, str]:
     """What the run runs on: versions, system and devices, without names of people or hosts."""
     import jax

@@ -20,11 +20,12 @@ from jaxtyping import PyTree, UInt8
 from retrojax.data import PhotoData, batches
 from retrojax.tasks.task import Task
 from retrojax.training.checkpoints import Checkpoints
-from retrojax.training.logging import RunLog
-from retrojax.training.placement import Placement, make_placement
+from retrojax.training.logging import RunLog, SilentLog
+from retrojax.training.placement import Parallel, Placement, make_placement
+from retrojax.training.processes import Agreement, is_first
 from retrojax.training.samples import write_png
 from retrojax.training.state import GanState, init_state
-from retrojax.training.step import Metrics, Order, make_step
+from retrojax.training.step import Halflife, Metrics, Order, make_step, rounds
 from retrojax.training.stopping import Stopped, stop_on_signals
 
 Sampler = Callable[[GanState], UInt8[np.ndarray, "h w 3"]]
@@ -37,11 +38,16 @@ class LoopSettings:
 
     Attributes:
         steps: length of the run in updates.
-        batch_size: images per step over all devices.
+        batch_size: images per step over all devices of all processes.
         window: side of the raw squares in pixels.
         seed: of weights, data order and all noise.
         order: see `make_step`.
         ema_halflife_images: see `make_step`.
+        discriminator_steps: see `make_step`.
+        fresh_generator_batch: see `make_step`.
+        zoom: see `retrojax.data.batches`.
+        parallel: see `Placement`.
+        accumulate: see `make_step`.
         save_every_steps: updates between checkpoints; 0 = by time only.
         save_every_seconds: seconds between checkpoints; 0 = by steps only.
         sample_every_steps: updates between sample pictures; 0 = none.
@@ -53,11 +59,26 @@ class LoopSettings:
     window: int
     seed: int = 0
     order: Order = "alternating"
-    ema_halflife_images: float = 0.0
+    ema_halflife_images: Halflife = 0.0
+    discriminator_steps: int = 1
+    fresh_generator_batch: bool = False
+    zoom: float = 1.0
+    parallel: Parallel = "jit"
+    accumulate: int = 1
     save_every_steps: int = 0
     save_every_seconds: float = 60.0
     sample_every_steps: int = 250
     log_every_steps: int = 10
+
+    @property
+    def images_per_step(self) -> int:
+        """Images that the loader brings for one joint step."""
+        return self.batch_size * rounds(self.discriminator_steps, self.fresh_generator_batch)
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average of the generator is kept."""
+        return callable(self.ema_halflife_images) or self.ema_halflife_images > 0
 
 
 @dataclass(frozen=True)
@@ -108,6 +129,10 @@ def train(
 ) -> tuple[GanState, Timing]:
     """Trains to `settings.steps`, going on at the newest checkpoint in `run_dir` if there is one.
 
+    With several processes (`retrojax.training.processes`) all call this alike: each reads its share
+    of every batch, the first writes the log and the samples, all write the checkpoints, for which
+    `run_dir` must be the same folder for all.
+
     Args:
         task: what is learned.
         optimizers: the generator's and the discriminator's optimiser.
@@ -119,19 +144,21 @@ def train(
         headline: lines shown before the first step (the formula in force, for example).
 
     Returns:
-        The final state, and where the time went.
+        The final state, on one device of this process, and where the time went.
 
     Raises:
         FloatingPointError: when a metric is not finite; the last checkpoint before it is intact.
         Stopped: when SIGTERM or SIGINT asked to stop; the state is saved.
-        ValueError: if the devices do not divide the batch.
+        ValueError: if the devices and micro-batches do not divide the batch.
     """
-    placement = make_placement(settings.batch_size)
-    ema = settings.ema_halflife_images > 0
-    shape = (settings.batch_size, settings.window, settings.window, 3)
-    names = ("source",) if data.validation[0].target is None else ("source", "target")
+    placement = make_placement(
+        settings.batch_size, parallel=settings.parallel, accumulate=settings.accumulate
+    )
+    shape = (settings.images_per_step, settings.window, settings.window, 3)
+    targets = data.validation[0].target is not None or data.targets is not None
+    names = ("source", "target") if targets else ("source",)
     example = {name: np.zeros(shape, np.uint8) for name in names}
-    state = initial_state(task, example, optimizers, seed=settings.seed, ema=ema)
+    state = initial_state(task, example, optimizers, seed=settings.seed, ema=settings.averages)
     state = placement.put_state(state)
 
     with Checkpoints(run_dir / "checkpoints") as checkpoints:
@@ -139,7 +166,7 @@ def train(
         first_step = 0
         if restored is not None:
             state, first_step = restored
-        with RunLog(
+        with (RunLog if is_first() else SilentLog)(
             run_dir,
             total_steps=settings.steps,
             first_step=first_step,
@@ -150,7 +177,7 @@ def train(
             if restored is not None:
                 log.note(f"resuming at step {first_step}")
             if first_step >= settings.steps:
-                return state, Timing(0.0, 0.0, 0.0)
+                return placement.one_copy(state), Timing(0.0, 0.0, 0.0)
             return _run(
                 task, optimizers, data, settings, run_dir, placement, state, first_step,
                 checkpoints, log, sampler, example,
@@ -171,27 +198,36 @@ def _run(
     sampler: Sampler | None,
     example: dict[str, np.ndarray],
 ) -> tuple[GanState, Timing]:
-    log.note(f"compiling the step for {placement.mesh.size} device(s) ...")
+    processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    log.note(f"compiling the step for {placement.mesh.size} device(s){processes} ...")
     begin = time.perf_counter()
     step = make_step(
         task,
         optimizers,
         order=settings.order,
         ema_halflife_images=settings.ema_halflife_images,
+        discriminator_steps=settings.discriminator_steps,
+        fresh_generator_batch=settings.fresh_generator_batch,
+        accumulate=settings.accumulate,
+        axis_name=placement.axis_name,
     )
-    compiled = placement.compile(step, state, placement.put_batch(example))
+    compiled = placement.compile(step, state, example)
     compile_seconds = time.perf_counter() - begin
     log.note(f"compiled in {compile_seconds:.1f} s")
 
     stream = batches(
         data,
-        batch_size=settings.batch_size,
+        batch_size=settings.images_per_step,
         window=settings.window,
         seed=settings.seed,
         first_step=first_step,
         steps=settings.steps - first_step,
+        zoom=settings.zoom,
+        share=(jax.process_index(), jax.process_count()),
     )
+    agreed = Agreement(placement)
     begin = saved = time.perf_counter()
+    saved_step = first_step
     waited = 0.0
     pending: tuple[int, Metrics] | None = None
     try:
@@ -207,22 +243,22 @@ def _run(
 
                 last = done == settings.steps
                 due = settings.save_every_steps and done % settings.save_every_steps == 0
-                late = (
-                    settings.save_every_seconds
-                    and time.perf_counter() - saved > settings.save_every_seconds
-                )
-                stopping = request.signal_number is not None
+                late = 0 < settings.save_every_seconds < time.perf_counter() - saved
+                late, stopping = agreed(int(late), request.signal_number or 0)
+                # A wish that was on its way while another one was granted.
+                late = late and done > saved_step + 1
                 if due or late or last or stopping:
                     # Only finite states are saved: this step's metrics are read first.
                     pending = _read(log, settings, pending, None)
-                    checkpoints.save(done, state, force=last or stopping)
-                    saved = time.perf_counter()
+                    checkpoints.save(done, state, force=last or bool(stopping))
+                    saved, saved_step = time.perf_counter(), done
                 if stopping and not last:
                     checkpoints.wait()
-                    raise Stopped(done, request.signal_number or 0)
+                    raise Stopped(done, stopping)
                 sampling = settings.sample_every_steps
-                if sampler and (last or (sampling and done % sampling == 0)):
-                    picture = sampler(state)
+                sampled = last or (sampling and done % sampling == 0)
+                if sampler and sampled and is_first():
+                    picture = sampler(placement.one_copy(state))
                     write_png(run_dir / "samples" / f"{done:08d}.png", picture)
                     log.image(done, "samples", picture)
     finally:
@@ -230,7 +266,7 @@ def _run(
     jax.block_until_ready(state)
     seconds = time.perf_counter() - begin
     checkpoints.wait()
-    return state, Timing(compile_seconds, seconds, waited / seconds)
+    return placement.one_copy(state), Timing(compile_seconds, seconds, waited / seconds)
 
 
 def _read(

@@ -14,28 +14,37 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def open_run(folder: Path, config: Mapping[str, Any], *, may_change: frozenset[str]) -> bool:
+def open_run(
+    folder: Path, config: Mapping[str, Any], *, may_change: frozenset[str], write: bool = True
+) -> bool:
     """Creates a run's folder or recognises it as this run's.
 
     Args:
         folder: the run's folder.
         config: the complete configuration, JSON values by field.
         may_change: fields in which a resumed run may differ from what was written.
+        write: False in the further processes of a run, which find what the first one wrote.
 
     Returns:
         Whether the folder held this run already.
 
     Raises:
-        ValueError: if the folder holds another run (each differing field is named), or cannot be
-            written.
+        ValueError: if the folder holds another run (each differing field is named), cannot be
+            written, or is not the one that the first process wrote to.
     """
     path = folder / "config.json"
+    if not write and not path.exists():
+        raise ValueError(
+            f"this process does not see {path}, which the first one wrote; choose a --run-dir on "
+            "a disk that all processes share"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         known = json.loads(path.read_text()) if path.exists() else None
         if known is not None:
             _refuse_differences(folder, known, config, may_change)
-        write_json(path, config)
+        if write:
+            write_json(path, config)
     except OSError as error:
         raise ValueError(
             f"cannot write the run's folder {folder}: {error.strerror or error}; "

@@ -37,6 +37,10 @@ class TrainState:
         """The player's Linen variables."""
         return {"params": self.params, **self.collections}
 
+    def with_collections(self, collections: PyTree) -> "TrainState":
+        """The same player with other collections."""
+        return TrainState(self.params, self.opt_state, collections)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

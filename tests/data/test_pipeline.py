@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def made(count=5, *, pairs=False):
     return PhotoData(photos, (photos[0],), "made", (), "")
 
 
-def run(data, *, seed=0, first_step=0, steps=7, batch_size=4, window=WINDOW):
+def run(data, *, seed=0, first_step=0, steps=7, batch_size=4, window=WINDOW, zoom=1.0):
     return list(
         batches(
             data,
@@ -34,6 +35,7 @@ def run(data, *, seed=0, first_step=0, steps=7, batch_size=4, window=WINDOW):
             seed=seed,
             first_step=first_step,
             steps=steps,
+            zoom=zoom,
         )
     )
 
@@ -139,3 +141,77 @@ def test_a_number_out_of_range_is_refused_at_once(option, value):
     options = {"batch_size": 1, "window": 8, "seed": 0, "first_step": 0, "steps": 1, option: value}
     with pytest.raises(ValueError, match=f"{option} {value} must be"):
         batches(made(), **options)
+
+
+@pytest.mark.parametrize("zoom", [1.0, 0.5])
+def test_the_shares_of_several_readers_are_the_batch_and_read_no_more(zoom):
+    options = {"batch_size": 6, "window": 8, "seed": 3, "first_step": 2, "steps": 3, "zoom": zoom}
+    whole = list(batches(made(), **options))
+    for parts in (2, 3):
+        read = [list(batches(made(), share=(i, parts), **options)) for i in range(parts)]
+        for step, batch in enumerate(whole):
+            together = np.concatenate([shares[step]["source"] for shares in read])
+            np.testing.assert_array_equal(together, batch["source"])
+    asked = set()
+    photos = made().train
+    recorded = Photos(5, lambda index: asked.add(index) or photos[index])
+    data = PhotoData(recorded, (photos[0],), "recorded", (), "")
+    (part,) = batches(data, share=(1, 3), **{**options, "first_step": 0, "steps": 1})
+    assert part["source"].shape[0] == len(asked) == 2
+
+
+def test_a_share_that_is_none_is_refused():
+    options = {"batch_size": 6, "window": 8, "seed": 0, "first_step": 0, "steps": 1}
+    for share in ((2, 2), (0, 4)):
+        with pytest.raises(ValueError, match="share . of . must be one of"):
+            batches(made(), share=share, **options)
+
+
+def two_domains(sources=3, targets=5):
+    data = made(sources)
+    return replace(data, targets=Photos(targets, lambda index: made(10).train[index]))
+
+
+def test_an_epoch_of_two_domains_is_as_long_as_the_larger_and_targets_are_drawn():
+    data = two_domains()
+    drawn = run(data, batch_size=5, steps=40)
+    for batch in drawn:
+        assert batch["source"].shape == batch["target"].shape == (5, WINDOW, WINDOW, 3)
+        sources = sorted(batch["source"][:, 0, 0, 0])
+        # 5 places of an epoch over 3 photographs: two of them come twice.
+        assert sources == [0, 0, 1, 1, 2]
+    targets = [int(batch["target"][i, 0, 0, 0]) for batch in drawn for i in range(5)]
+    counts = np.bincount(targets, minlength=5)
+    assert counts.min() > 20 and counts.max() < 65
+    places = {tuple(b["target"][0, 0, 0, 1:]) == tuple(b["source"][0, 0, 0, 1:]) for b in drawn}
+    assert False in places, "the two windows are cut at places of their own"
+
+
+def test_two_domains_resume_like_one():
+    data = two_domains()
+    whole, rest = run(data, steps=6), run(data, first_step=3, steps=3)
+    for a, b in zip(whole[3:], rest, strict=True):
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_zooming_shrinks_each_axis_alike_for_a_step_and_never_below_the_window():
+    data = made(1)
+    steps_per_pixel = []
+    for batch in run(data, steps=30, zoom=0.2):
+        window = batch["source"][0].astype(float)
+        # Rows and columns are written in the pixels: their slope is the inverse of the zoom.
+        down = (window[-1, :, 1] - window[0, :, 1]).mean() / (WINDOW - 1)
+        right = (window[:, -1, 2] - window[:, 0, 2]).mean() / (WINDOW - 1)
+        others = batch["source"].astype(float)
+        slopes = (others[:, -1, :, 1] - others[:, 0, :, 1]).mean(axis=1) / (WINDOW - 1)
+        assert np.ptp(slopes) < 0.35
+        steps_per_pixel.append((down, right))
+    down, right = np.array(steps_per_pixel).T
+    assert down.max() > 1.4 and down.max() < 20 / WINDOW + 0.3
+    assert np.abs(down - right).max() > 0.3, "each axis has a factor of its own"
+
+
+def test_a_zoom_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"zoom 0\.0 must be above 0"):
+        run(made(), zoom=0.0)

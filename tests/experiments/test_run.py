@@ -165,6 +165,7 @@ def refused_with(capsys, *flags: str) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(finished):
     """SIGKILL at some moment after the second checkpoint; the weights are compared bit by bit."""
     root, _, _ = finished
@@ -201,6 +202,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(finished):
     assert steps == list(range(1, 25))
 
 
+@pytest.mark.slow
 def test_more_steps_go_on_with_a_finished_run(finished, monkeypatch):
     root, flags, _ = finished
     monkeypatch.setenv("RETROJAX_CACHE", str(root / "cache"))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retrojax.models import PatchDiscriminator
+from retrojax.models import PatchDiscriminator, PixelDiscriminator
 
 
 def shapes(module, *images, train=False):
@@ -138,3 +138,43 @@ def test_bfloat16_gives_float32_logits_of_float32_parameters():
 def test_an_unknown_norm_is_refused():
     with pytest.raises(ValueError, match="unknown norm 'layer'; choose one of instance"):
         shapes(PatchDiscriminator(norm="layer"), picture(1, 70, 70, 3))
+
+
+@pytest.mark.parametrize("kernel_size", [3, 4, 5])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_antialiased_maps_have_the_same_sizes_and_parameters(layers, kernel_size):
+    plain = PatchDiscriminator(features=2, layers=layers, kernel_size=kernel_size)
+    blurred = plain.clone(antialias=True)
+    for size in range(blurred.minimum_size, blurred.minimum_size + 8):
+        images = picture(1, size, 40, 3)
+        assert shapes(plain, images) == shapes(blurred, images)
+    least = blurred.minimum_size
+    assert shapes(blurred, picture(1, least, least, 3))[1].shape == (1, 1, 1)
+    with pytest.raises(ValueError, match=f"at least {least}"):
+        shapes(blurred, picture(1, least - 1, 40, 3))
+
+
+@pytest.mark.parametrize(("layers", "patch"), [(1, 18), (2, 40), (3, 84)])
+def test_antialiasing_widens_the_patch(layers, patch):
+    module = PatchDiscriminator(features=2, layers=layers, norm="none", antialias=True)
+    size = 2 * patch
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(1, size, size, 3)), jnp.float32)
+    variables = weights(module, images)
+    side = shapes(module, images)[1].shape[1]
+    logit = lambda x: module.apply(variables, x)[0, side // 2, side // 2]  # noqa: E731
+    touched = np.flatnonzero(np.asarray(jax.jit(jax.grad(logit))(images)[0]).any(axis=(0, 2)))
+    assert touched[-1] - touched[0] + 1 == patch
+
+
+def test_a_pixel_is_judged_by_its_colour_and_its_condition_alone():
+    module = PixelDiscriminator(features=2, norm="none")
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5, 6, 3)), jnp.float32)
+    variables = weights(module, images, images)
+    apply = jax.jit(module.apply)
+    logits = apply(variables, images, images)
+    assert logits.shape == (2, 5, 6) and logits.dtype == jnp.float32
+    np.testing.assert_allclose(
+        apply(variables, images[:, ::-1], images[:, ::-1]), logits[:, ::-1], rtol=1e-5, atol=1e-6
+    )
+    joined = apply(variables, jnp.concatenate([images, images], -1))
+    np.testing.assert_array_equal(joined, logits)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from retrojax.models import GENERATORS, LookGenerator, ResNetGenerator, UNetGenerator
+from retrojax.models import (
+    GENERATORS,
+    LookGenerator,
+    ResNetGenerator,
+    SinCUTGenerator,
+    UNetGenerator,
+)
 from retrojax.models.layers import Dropout
 
 SMALL = {
@@ -47,6 +53,7 @@ def test_the_table_of_generators_is_complete_and_closed():
         "look": LookGenerator,
         "resnet": ResNetGenerator,
         "unet": UNetGenerator,
+        "sincut": SinCUTGenerator,
     }
     with pytest.raises(TypeError):
         GENERATORS["mine"] = LookGenerator  # pyright: ignore

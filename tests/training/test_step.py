@@ -24,7 +24,7 @@ def toy_task():
     def called(d):
         return {"calls": d["calls"] + 1}
 
-    def prepare(raw, key):
+    def prepare(raw, key, step=0):
         return {"x": raw["x"] + 0.01 * jax.random.normal(key, raw["x"].shape)}
 
     def generate(g, batch, key):
@@ -217,3 +217,59 @@ def test_one_device_and_four_give_the_same_parameters(raw):
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(ValueError, match=r"batch of 6 cannot be divided among 4 devices"):
         make_placement(6, jax.devices()[:4])
+
+
+def test_several_discriminator_steps_are_several_plain_updates(raw):
+    """Three updates of D, each on its third of the batch with its own key; then G on the last."""
+    many = {"x": jnp.linspace(0.5, 2.0, 12).reshape(12, 1)}
+    step = jax.jit(make_step(toy_task(), OPTIMIZERS, discriminator_steps=3))
+    after, _ = step(start(), many)
+
+    task = toy_task()
+    g, d = (v["params"] for v in variables())
+    key = jax.random.fold_in(jax.random.key(7), 0)
+    for index in range(3):
+        keys = jax.random.split(jax.random.fold_in(key, index), 4)
+        batch = task.prepare({"x": many["x"][index::3]}, keys[0])
+        y, _ = task.generate({"params": g}, batch, keys[1])
+
+        def d_loss(d, y=y, batch=batch, keys=keys):
+            return task.discriminator_loss({"params": d, "calls": 0}, y, batch, keys[2])[0]
+
+        d = jax.tree.map(lambda p, q: p - LR_D * q, d, jax.grad(d_loss)(d))
+
+    def g_loss(g):
+        y, _ = task.generate({"params": g}, batch, keys[1])
+        return task.generator_loss({"params": d, "calls": 0}, y, batch, keys[3])[0]
+
+    g = jax.tree.map(lambda p, q: p - LR_G * q, g, jax.grad(g_loss)(g))
+    np.testing.assert_allclose(after.generator.params["w"], g["w"], rtol=1e-5)
+    for name in d:
+        np.testing.assert_allclose(after.discriminator.params[name], d[name], rtol=1e-5)
+    assert int(after.discriminator.collections["calls"]) == 4
+
+
+def test_a_fresh_batch_for_the_generator_changes_its_update_and_not_the_discriminators(raw):
+    doubled = {"x": jnp.repeat(raw["x"], 2, axis=0)}  # Both rounds get the same examples.
+    plain, _ = make_step(toy_task(), OPTIMIZERS)(start(), raw)
+    fresh, _ = make_step(toy_task(), OPTIMIZERS, fresh_generator_batch=True)(start(), doubled)
+    for name in ("a", "b"):
+        np.testing.assert_array_equal(
+            plain.discriminator.params[name], fresh.discriminator.params[name]
+        )
+    assert abs(float(plain.generator.params["w"] - fresh.generator.params["w"])) > 1e-6
+
+
+def test_no_discriminator_step_is_refused():
+    with pytest.raises(ValueError, match="discriminator_steps must be at least 1, not 0"):
+        make_step(toy_task(), OPTIMIZERS, discriminator_steps=0)
+
+
+def test_a_half_life_may_grow_with_the_images_seen():
+    ema = {"w": jnp.float32(1.0)}
+    halflife = lambda seen: 10.0 * (seen > 100)  # noqa: E731
+    params = {"w": jnp.float32(0.0)}
+    early = average(ema, params, images_seen=jnp.float32(50), batch=10, halflife=halflife)
+    late = average(ema, params, images_seen=jnp.float32(200), batch=10, halflife=halflife)
+    assert float(early["w"]) == 0.0, "a half-life of 0 is no average"
+    np.testing.assert_allclose(late["w"], 0.5, rtol=1e-6)

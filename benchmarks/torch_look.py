@@ -1,0 +1,122 @@
+"""The look generator in plain PyTorch, written from the product's docstrings.
+
+A formulation is PyTorch's own where it has one: `grid_sample` looks up colours, a convolution with
+circular padding filters the noise. Of two for the glow, a depthwise convolution and products with
+band matrices, the products were the faster with their gradients.
+"""
+
+# The extra `bench` may be absent.
+# pyright: reportMissingImports=false
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Look(NamedTuple):
+    """The picture with grain, and the one without, NCHW in [-1, 1]."""
+
+    image: Tensor
+    clean: Tensor
+
+
+class LookTables(nn.Module):
+    """Trilinear 3-D LUT: the identity and `gain` times the sum of a coarse and a fine table."""
+
+    def __init__(self, size: int, gain: float) -> None:
+        super().__init__()
+        self.gain = gain
+        self.coarse = nn.Parameter(torch.zeros(3, 3, 3, 3))
+        self.fine = nn.Parameter(torch.zeros(size, size, size, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps colours [b, h, w, 3]."""
+        # The last coordinate belongs to the table's first axis.
+        places = x.flip(-1)[None]
+        for table in (self.coarse, self.fine):
+            volume = table.permute(3, 0, 1, 2)[None]
+            change = F.grid_sample(volume, places, padding_mode="border", align_corners=True)
+            x = x + self.gain * change[0].permute(1, 2, 3, 0)
+        return x
+
+
+class RadialConv(nn.Module):
+    """Convolution with a weight for each distance from the centre; borders are wrapped."""
+
+    def __init__(self, inputs: int, outputs: int, size: int) -> None:
+        super().__init__()
+        offsets = torch.arange(size) - size // 2
+        squared = offsets[:, None] ** 2 + offsets[None, :] ** 2
+        distances = torch.unique(squared[squared <= (size / 2) ** 2])
+        basis = (squared[..., None] == distances).float()
+        self.register_buffer("basis", basis, persistent=False)
+        self.weight = nn.Parameter(torch.zeros(len(distances), inputs, outputs))
+        self.edge = size // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Filters [b, c, h, w]."""
+        kernel = torch.einsum("hwk,kio->oihw", self.basis, self.weight)
+        return F.conv2d(F.pad(x, (self.edge,) * 4, mode="circular"), kernel)
+
+
+class LookGenerator(nn.ModuleDict):
+    """Colour part, glow part and texture part; `clean` is not clipped, as in training."""
+
+    def __init__(
+        self,
+        *,
+        lut_size: int,
+        lut_gain: float,
+        lights: int,
+        reach: int,
+        features: int,
+        textures: int,
+        texture_size: int,
+        noise_channels: int,
+        side: int,
+    ) -> None:
+        super().__init__(
+            {
+                "colour": LookTables(lut_size, lut_gain),
+                "glow_in": nn.Linear(3, lights),
+                "glow_mix": nn.Linear(3 * lights, 4 * lights, bias=False),
+                "glow_out": nn.Linear(4 * lights, 3, bias=False),
+                "texture_filter": RadialConv(noise_channels, textures, texture_size),
+                "texture_hidden": nn.Linear(3, features),
+                "texture_scale": nn.Linear(features, textures),
+                "texture_out": nn.Linear(textures, 3, bias=False),
+            }
+        )
+        self.noise_channels = noise_channels
+        bands = torch.stack([_band(side, reach / k, reach) for k in (8, 4, 2)])
+        self.register_buffer("bands", bands, persistent=False)
+
+    def forward(self, source: Tensor, noise: Tensor) -> Look:
+        """The look on squares [b, 3, side, side] with noise [b, n, side, side]."""
+        x = source.permute(0, 2, 3, 1)
+        clean = self["colour"](x) + self._glow(x)
+        base = clean.detach()
+        strength = self["texture_scale"](F.relu(self["texture_hidden"](base)))
+        grain = self["texture_filter"](noise).permute(0, 2, 3, 1)
+        image = (base + self["texture_out"](grain * strength)).clamp(-1, 1)
+        return Look(image.permute(0, 3, 1, 2), clean.permute(0, 3, 1, 2))
+
+    def _glow(self, x: Tensor) -> Tensor:
+        """What light from the neighbours adds to [b, h, w, 3], by three Gaussians."""
+        lights = F.relu(self["glow_in"](x))
+        down = torch.einsum("khi,biwc->kbhwc", self.bands, lights)
+        spread = torch.einsum("kwj,kbhjc->bhwkc", self.bands, down).flatten(3)
+        return self["glow_out"](F.relu(self["glow_mix"](spread - lights.repeat(1, 1, 1, 3))))
+
+
+def _band(size: int, sigma: float, reach: int) -> Tensor:
+    """[size, size]: row i holds what the pixels weigh in pixel i, blurred by a Gaussian.
+
+    It is cut at `reach`; borders continue with their last pixel.
+    """
+    offsets = torch.arange(-reach, reach + 1)
+    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    places = (torch.arange(size)[:, None] + offsets).clamp(0, size - 1)
+    return torch.zeros(size, size).scatter_add_(1, places, (taps / taps.sum()).expand(size, -1))

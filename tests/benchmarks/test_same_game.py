@@ -1,0 +1,135 @@
+"""Systems that are compared play the same game: equal losses from equal weights, step by step."""
+
+import json
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from benchmarks.comparison import agree
+from benchmarks.contender import CHECKED_STEPS, ProductContender
+from benchmarks.games import GAMES, game
+from benchmarks.handover import load, save
+from benchmarks.idiomatic_flax import FlaxContender, stock_layers
+from benchmarks.prepared import build
+from retrojax.models.layers import Conv, ConvTranspose
+from retrojax.models.look import RadialConv
+
+TINY = {
+    "document": {"size": 16, "batch_size": 2},
+    "dcgan64": {"features": 4, "batch_size": 2},
+    "pix2pix": {"size": 64, "features": 4, "batch_size": 2},
+    "cyclegan": {"size": 32, "features": 4, "blocks": 1},
+    "look": {"size": 16, "batch_size": 2},
+}
+
+
+@pytest.fixture(scope="module", params=TINY)
+def handed_over(request, tmp_path_factory):
+    """A model's options, its file, and the product's losses."""
+    options = {"model": request.param, **TINY[request.param]}
+    product = ProductContender(**options)
+    file = str(tmp_path_factory.mktemp("handover") / f"{request.param}.npz")
+    product.hand_over(file)
+    return options, file, product.losses()
+
+
+def test_every_game_has_a_tiny_form():
+    assert set(TINY) == set(GAMES)
+
+
+def test_pytorch_plays_the_products_game(handed_over):
+    torch = pytest.importorskip("torch")
+    from benchmarks.torch_reference import TorchContender
+
+    torch.set_num_threads(1)
+    options, file, expected = handed_over
+    contender = TorchContender(**options)
+    contender.load(file)
+    worst = agree("torch", contender.losses(), expected)
+    assert worst["steps"] == CHECKED_STEPS
+    # A thousandth is for large networks; these leave no room for another formula.
+    assert worst["difference"] < 1e-4
+
+    contender.compile()
+    for _ in range(2):
+        found = contender.round(steps=2, warmup=1)
+        assert found["finite"] and found["seconds"] > 0
+    json.dumps(contender.facts())
+
+
+def test_the_hand_over_is_read_as_it_was_written(handed_over, tmp_path):
+    _, file, _ = handed_over
+    first = load(file)
+    save(tmp_path / "again.npz", first)
+    second = load(tmp_path / "again.npz")
+    assert jax.tree.structure(first) == jax.tree.structure(second)
+    jax.tree.map(np.testing.assert_array_equal, first[1:], second[1:])
+    assert first.settings == second.settings
+
+
+@pytest.mark.slow
+def test_stock_flax_plays_the_products_game(handed_over):
+    options, file, expected = handed_over
+    contender = FlaxContender(**options)
+    contender.load(file)
+    assert agree("flax", contender.losses(), expected)["difference"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv(5, 4, 2, 1),
+        Conv(5, 5, 2, "same", use_bias=False),
+        Conv(5, 3, 1, "valid"),
+        Conv(5, 3, 1, ((1, 0), (2, 1))),
+        ConvTranspose(5, 5, 2, "same"),
+        ConvTranspose(5, 4, 1, 0, use_bias=False),
+        ConvTranspose(5, 3, 2, ((1, 0), (1, 0))),
+        RadialConv(5, 5),
+    ],
+    ids=repr,
+)
+def test_a_stock_layer_computes_what_the_products_layer_does(layer):
+    class Network(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return layer.copy(name="layer")(x)
+
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    network = Network()
+    variables = network.init(jax.random.key(1), x)
+    ours = network.apply(variables, x)
+    called = []
+
+    def watched(call, args, kwargs, context):
+        result = stock_layers(call, args, kwargs, context)
+        called.append(type(context.module))
+        return result
+
+    with nn.intercept_methods(watched):
+        theirs = network.apply(variables, x)
+    assert type(layer) in called
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_without_dropout_nothing_else_changes():
+    for model, options in TINY.items():
+        played = game(model, **options)
+        wet, dry = build(played), build(replace(played, drops=False))
+        for name in ("generator", "discriminator"):
+            network = getattr(wet, name)
+            rate = {"dropout": 0.0} if hasattr(network, "dropout") else {}
+            assert getattr(dry, name) == network.clone(**rate)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    pytest.importorskip("torch")
+    from benchmarks.torch_networks import DCGANDiscriminator
+    from benchmarks.torch_weights import give_weights
+
+    network = DCGANDiscriminator(4)
+    with pytest.raises(RuntimeError, match="conv_0.weight"):
+        give_weights(network, {"params": {}}, mirrored=False)

@@ -1,0 +1,154 @@
+"""Two processes are one run: same losses, same params, same checkpoints; a lost one is named."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrojax.training.log_file import read_lines
+from tests.training.one_process import train
+
+SCRIPT = Path(__file__).parent / "one_process.py"
+
+
+def start(folder, runs, *, processes=2, devices=2, parallel="jit", die=None):
+    """Starts the processes of a job; they talk over the loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for process in range(processes):
+        job = {
+            "coordinator": f"127.0.0.1:{port}",
+            "processes": processes,
+            "process": process,
+            "devices": devices,
+            "parallel": parallel,
+            "runs": [[str(path), steps, *(used or [None])] for path, steps, *used in runs],
+            "die": die,
+        }
+        file = folder / f"job-{process}.json"
+        file.write_text(json.dumps(job))
+        command = [sys.executable, str(SCRIPT), str(file)]
+        with (folder / f"log-{process}.txt").open("w") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+    return started
+
+
+def finish(folder, *args, **options):
+    """Runs a job to its end, which must be good."""
+    started = start(folder, *args, **options)
+    for number, process in enumerate(started):
+        code = process.wait(timeout=300)
+        assert code == 0, (folder / f"log-{number}.txt").read_text()[-3000:]
+
+
+def metrics(folder):
+    """Metrics by step, without the rate."""
+    lines = [line for line in read_lines(folder / "metrics.jsonl") if "g/adversarial" in line]
+    return {
+        line["step"]: {name: value for name, value in line.items() if "/" in name} for line in lines
+    }
+
+
+def examples(folder, processes):
+    """Hashes of the examples of each step, in the order of the global batch."""
+    shares = [
+        dict(json.loads(line) for line in (folder / f"read-{i}.jsonl").read_text().splitlines())
+        for i in range(processes)
+    ]
+    return {step: sum((share[step] for share in shares), []) for step in shares[0]}
+
+
+def apart(a, b):
+    """Relative L2 distance of two files of params."""
+    a, b = np.load(a), np.load(b)
+    assert set(a) == set(b)
+    square = sum(float(np.square(np.float64(a[n]) - b[n]).sum()) for n in a)
+    return np.sqrt(square / sum(float(np.square(np.float64(b[n])).sum()) for n in b))
+
+
+@pytest.mark.parametrize("parallel", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
+def test_two_processes_are_one_run_and_go_on_with_each_others_checkpoints(
+    parallel, tmp_path, capfd
+):
+    alone, pair = tmp_path / "alone", tmp_path / "pair"
+    train(alone, 4, parallel=parallel)
+    shutil.copytree(alone, tmp_path / "alone-then-pair")
+    train(alone, 6, parallel=parallel)
+    finish(
+        tmp_path,
+        [(pair, 4), (tmp_path / "alone-then-pair", 6)],
+        parallel=parallel,
+    )
+    # The pair's checkpoint of step 4, taken on by one process.
+    assert apart(alone / "params-4.npz", pair / "params-4.npz") <= 1e-6
+    train(pair, 6, parallel=parallel)
+    for folder in (pair, tmp_path / "alone-then-pair"):
+        assert apart(alone / "params-6.npz", folder / "params-6.npz") <= 1e-6
+        assert metrics(folder).keys() == metrics(alone).keys() == set(range(1, 7))
+        for step, values in metrics(alone).items():
+            for name, value in values.items():
+                np.testing.assert_allclose(metrics(folder)[step][name], value, rtol=2e-5, atol=1e-6)
+    whole = examples(alone, 1)
+    assert len({image for step in whole.values() for image in step}) > 20
+    shares = [json.loads(line) for line in (pair / "read-1.jsonl").read_text().splitlines()]
+    assert {step: read for step, read in shares} == {s: whole[s][4:] for s in range(4)}
+    assert "resuming at step 4" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_other_numbers_of_devices(tmp_path):
+    """4, then 2, 8 and 1: the same examples in the same order, and the same params."""
+    straight, moved = tmp_path / "straight", tmp_path / "moved"
+    train(straight, 8)
+    counts = enumerate((4, 2, 8, 1), 1)
+    runs = [(moved, 2 * sitting, count) for sitting, count in counts]
+    finish(tmp_path, runs, processes=1, devices=8)
+    assert examples(moved, 1) == examples(straight, 1)
+    assert apart(straight / "params-8.npz", moved / "params-8.npz") <= 1e-5
+    assert apart(straight / "params-8.npz", moved / "params-6.npz") > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_run_by_name_and_starting_again_resumes(lost, tmp_path):
+    folder = tmp_path / "run"
+    started = start(tmp_path, [(folder, 6)], die=[4, lost])
+    started[lost].wait(timeout=300)
+    begin = time.monotonic()
+    code = started[1 - lost].wait(timeout=60)
+    took = time.monotonic() - begin
+    said = (tmp_path / f"log-{1 - lost}.txt").read_text()
+    assert code != 0
+    assert took <= 40, f"the other process ended after {took:.0f} s"
+    if lost:
+        assert "unhealthy (stopped sending heartbeats):\n1" in said
+    else:
+        assert "leader task was preempted/died" in said
+    finish(tmp_path, [(folder, 6)])
+    straight = tmp_path / "straight"
+    train(straight, 6)
+    assert apart(straight / "params-6.npz", folder / "params-6.npz") <= 1e-6
+
+
+@pytest.mark.slow
+def test_a_signal_at_one_process_stops_all_at_the_same_step(tmp_path):
+    folder = tmp_path / "run"
+    started = start(tmp_path, [(folder, 100_000)])
+    deadline = time.monotonic() + 300
+    while len(metrics(folder)) < 5 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    started[1].send_signal(signal.SIGTERM)
+    assert [process.wait(timeout=60) for process in started] == [143, 143]
+    said = {(tmp_path / f"log-{i}.txt").read_text().splitlines()[-1] for i in (0, 1)}
+    (line,) = said
+    step = max(int(path.name) for path in (folder / "checkpoints").iterdir())
+    assert line == f"stopped and saved at step {step}; run the same command to go on"
