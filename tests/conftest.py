@@ -5,6 +5,7 @@ many times longer to optimise. The HLO that some of them look at is the same. Pr
 start inherit it.
 """
 
+import gc
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,7 +13,16 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax
 import jaxtyping
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("retrojax", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_go_with_their_file():
+    """Else a process holds every program of every test: gigabytes, which slow all that follows."""
+    yield
+    jax.clear_caches()
+    gc.collect()

@@ -20,6 +20,7 @@ def shapes(module, *inputs):
     return jax.eval_shape(module.init_with_output, jax.random.key(0), *inputs)
 
 
+@pytest.mark.slow
 def test_it_starts_with_the_papers_deviations():
     """g^2 / fan_in with g = sqrt(2 / 1.04) T^(-1/4) in T blocks, 1 elsewhere; last kernels 0."""
     generator = R3GANGenerator(widths=(64, 32), classes=200, latent_size=64)
@@ -52,6 +53,7 @@ def test_it_starts_with_the_papers_deviations():
             np.testing.assert_array_equal(block["grouped"]["bias"], 0.0)
 
 
+@pytest.mark.slow
 def test_at_the_start_blocks_do_nothing():
     generator = R3GANGenerator(**SMALL, latent_size=4)
     images, variables = jax.jit(generator.init_with_output)(jax.random.key(0), Z)

@@ -51,6 +51,7 @@ def test_images_are_as_large_as_their_source_and_float32_of_float32_parameters()
     assert {leaf.dtype for leaf in jax.tree.leaves((logits, variables))} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_a_pixel_reaches_16_pixels_and_8_more_for_every_block_beyond_the_first():
     """So far an input pixel may lie from an output pixel that it changes: 8 + 8 blocks."""
     for blocks in (1, 2):

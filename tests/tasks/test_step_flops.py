@@ -124,6 +124,7 @@ def test_cyclegan_applies_each_generator_three_times():
     check(joint, generators + critics + rest, g["forward"])
 
 
+@pytest.mark.slow
 def test_cut_encodes_fakes_once_and_sources_in_their_forward_pass():
     config, task, state, _, joint, rest = game(
         "cut-tiny", head=PatchSampleF(features=8), patches=16
@@ -151,6 +152,7 @@ def test_cut_encodes_fakes_once_and_sources_in_their_forward_pass():
     check(joint, minimum + rest, e["forward"])
 
 
+@pytest.mark.slow
 def test_pix2pix_makes_its_fake_once():
     config, task, state, _, joint, rest = game("pix2pix-tiny")
     g = flops(
