@@ -12,17 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def batch_norm(width: int) -> nn.BatchNorm2d:
-    """Momentum 0.1 and epsilon 1e-5, as all but the document's have."""
-    return nn.BatchNorm2d(width)
+def instance_norm(x: Tensor) -> Tensor:
+    """No parameters, epsilon 1e-5.
 
-
-def instance_norm(width: int) -> nn.InstanceNorm2d:
-    """No parameters, epsilon 1e-5."""
-    return nn.InstanceNorm2d(width)
-
-
-NORMS = {"batch": batch_norm, "instance": instance_norm}
+    With one image it is the batch's norm; PyTorch's own (2.14, CPU) has wrong gradients there when
+    they come in channels_last.
+    """
+    return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
 
 
 class DocumentGenerator(nn.ModuleDict):
@@ -91,7 +87,7 @@ class DCGANGenerator(nn.ModuleDict):
             stride, padding = (2, 1) if i else (1, 0)
             out = features * factor
             self[f"up_{i}"] = nn.ConvTranspose2d(width, out, 4, stride, padding, bias=False)
-            self[f"norm_{i}"] = batch_norm(out)
+            self[f"norm_{i}"] = nn.BatchNorm2d(out)
             width = out
         self["image"] = nn.ConvTranspose2d(width, 3, 4, 2, 1, bias=False)
 
@@ -113,7 +109,7 @@ class DCGANDiscriminator(nn.ModuleDict):
             self[f"conv_{i}"] = nn.Conv2d(width, features * 2**i, 4, 2, 1, bias=False)
             width = features * 2**i
             if i:
-                self[f"norm_{i}"] = batch_norm(width)
+                self[f"norm_{i}"] = nn.BatchNorm2d(width)
         self["logits"] = nn.Conv2d(width, 1, 4, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -138,11 +134,11 @@ class UNet(nn.ModuleDict):
             inputs = widths[level - 2] if level > 1 else 3
             self[f"down_{level}"] = nn.Conv2d(inputs, widths[level - 1], 4, 2, 1, bias=False)
             if 1 < level < levels:
-                self[f"down_{level}_norm"] = batch_norm(widths[level - 1])
+                self[f"down_{level}_norm"] = nn.BatchNorm2d(widths[level - 1])
         for level in range(levels, 1, -1):
             inputs, out = widths[level - 1] * (1 if level == levels else 2), widths[level - 2]
             self[f"up_{level}"] = nn.ConvTranspose2d(inputs, out, 4, 2, 1, bias=False)
-            self[f"up_{level}_norm"] = batch_norm(out)
+            self[f"up_{level}_norm"] = nn.BatchNorm2d(out)
         self["image"] = nn.ConvTranspose2d(2 * features, 3, 4, 2, 1)
 
     def forward(self, source: Tensor) -> Tensor:
@@ -179,14 +175,14 @@ class ResNet(nn.ModuleDict):
 
     def forward(self, source: Tensor) -> Tensor:
         """Translated images."""
-        x = F.relu(F.instance_norm(self["stem"](_reflected(source, 3))))
+        x = F.relu(instance_norm(self["stem"](_reflected(source, 3))))
         for name in ("down_0", "down_1"):
-            x = F.relu(F.instance_norm(self[name](x)))
+            x = F.relu(instance_norm(self[name](x)))
         for i in range(self.blocks):
-            y = F.relu(F.instance_norm(self[f"block_{i}_conv_0"](_reflected(x, 1))))
-            x = x + F.instance_norm(self[f"block_{i}_conv_1"](_reflected(y, 1)))
+            y = F.relu(instance_norm(self[f"block_{i}_conv_0"](_reflected(x, 1))))
+            x = x + instance_norm(self[f"block_{i}_conv_1"](_reflected(y, 1)))
         for name in ("up_0", "up_1"):
-            x = F.relu(F.instance_norm(self[name](x)))
+            x = F.relu(instance_norm(self[name](x)))
         return torch.tanh(self["image"](_reflected(x, 3)).float())
 
 
@@ -203,7 +199,7 @@ class PatchGAN(nn.ModuleDict):
         self, inputs: int, features: int, layers: int, kernel: int, norm: str, detail: float
     ) -> None:
         super().__init__()
-        self.layers, self.detail = layers, detail
+        self.layers, self.norm, self.detail = layers, norm, detail
         pad = (kernel - 1) // 2
         inputs *= 2 if detail else 1
         if detail:
@@ -215,7 +211,8 @@ class PatchGAN(nn.ModuleDict):
             out, stride = features * min(2**i, 8), 2 if i < layers else 1
             biased = norm == "instance"
             self[f"conv_{i}"] = nn.Conv2d(width, out, kernel, stride, pad, bias=biased)
-            self[f"norm_{i}"] = NORMS[norm](out)
+            if norm == "batch":
+                self[f"norm_{i}"] = nn.BatchNorm2d(out)
             width = out
         self["logits"] = nn.Conv2d(width, 1, kernel, 1, pad)
 
@@ -226,7 +223,8 @@ class PatchGAN(nn.ModuleDict):
             x = torch.cat([x, self.detail * (x - self._blurred(self._blurred(x)))], 1)
         x = F.leaky_relu(self["conv_0"](x), 0.2)
         for i in range(1, self.layers + 1):
-            x = F.leaky_relu(self[f"norm_{i}"](self[f"conv_{i}"](x)), 0.2)
+            norm = instance_norm if self.norm == "instance" else self[f"norm_{i}"]
+            x = F.leaky_relu(norm(self[f"conv_{i}"](x)), 0.2)
         return self["logits"](x)[:, 0].float()
 
     def _blurred(self, x: Tensor) -> Tensor:
