@@ -72,6 +72,7 @@ def test_other_keys_make_other_batches_and_the_same_key_the_same(raw):
     assert np.abs(a["target"] - c["target"]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_adversary_teaches_the_texture_and_the_reconstruction_the_colour(game):
     task, batch, generator, discriminator = game
 

@@ -187,7 +187,7 @@ def apart(names, variables):
 
 @pytest.mark.parametrize("case", MANIFEST)
 def test_a_step_is_pytorchs(case, monkeypatch):
-    """Measured: losses to 3e-7, changes to 0.1 % of the rate, in all elements of all cases."""
+    """Measured: losses to 2.4e-7; 5 of 59,997 changes differ by more than 1 % of the rate."""
     order = iter(["source", "target"])
 
     def fixed(key, sizes, patches):
