@@ -117,7 +117,7 @@ def test_stock_flax_plays_the_products_game(handed_over):
         ConvTranspose(5, 3, 2, ((1, 0), (1, 0))),
         RadialConv(5, 5),
     ],
-    ids=repr,
+    ids=lambda layer: f"{type(layer).__name__} {getattr(layer, 'padding', 'wrapped')}",
 )
 def test_a_stock_layer_computes_what_the_products_layer_does(layer):
     class Network(nn.Module):
