@@ -12,7 +12,7 @@ COMPARED: Final = (
     "the joint step from prepared float batches (no look is rendered, nothing flipped); equal "
     "weights at the start of every round; noise and dropout drawn by each system itself"
 )
-CHECKED: Final = "float32, no dropout, the product's noise handed over"
+CHECKED: Final = "float32, no dropout, a tenth of the rates, the product's noise handed over"
 
 
 def comparison_table(report: Report) -> str:

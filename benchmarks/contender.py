@@ -7,7 +7,6 @@ its first steps, `round` after round of timed steps. Another system of JAX is a 
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import PyTree
 
 from benchmarks.ceilings import convolutions, matmul_side
@@ -31,7 +29,6 @@ from retrojax.training.state import GanState, init_state
 from retrojax.training.step import make_step
 
 Step = Callable[[GanState, PyTree], tuple[GanState, dict[str, Any]]]
-Optimizers = tuple[optax.GradientTransformation, optax.GradientTransformation]
 
 CHECKED_STEPS = 5
 
@@ -45,7 +42,6 @@ class ProductContender:
         """Takes what `games.game` takes; nothing is compiled yet."""
         self.game = game(**chosen)
         self.placement = make_placement(self.game.config.batch_size, jax.local_devices()[:1])
-        self.optimizers = build_optimizers(self.game.config)
         self.compile_seconds = 0.0
         self.flops: float | None = None
 
@@ -72,7 +68,7 @@ class ProductContender:
         self._start(load(Path(file)))
 
     def losses(self) -> list[dict[str, float]]:
-        """Every loss of the first steps, one a batch, in float32 and without dropout."""
+        """Every loss of the first steps of `Game.checked`, one a batch."""
         return [
             {name: float(value) for name, value in said.items() if is_loss(name)}
             for said in self._first_steps()
@@ -131,7 +127,7 @@ class ProductContender:
         ema = self.game.config.ema_halflife_images > 0
         key = jax.random.key(self.game.config.seed)
         players = handover.generator, handover.discriminator
-        state = init_state(key, *players, self.optimizers, ema=ema)
+        state = init_state(key, *players, build_optimizers(self.game.config), ema=ema)
         self.state = self.placement.put_state(state)
         self.batches = [self.placement.put_batch(dict(batch)) for batch in handover.batches]
 
@@ -145,17 +141,16 @@ class ProductContender:
 
     @cached_property
     def _checked_step(self) -> Step:
-        """The step in float32 without dropout, whose metrics hold what was drawn."""
-        config = replace(self.game.config, dtype="float32")
+        """The step whose losses are compared; its metrics hold what was drawn."""
         with jax.default_matmul_precision("highest"):
-            return self._compiled(replace(self.game, config=config, drops=False), record=True)
+            return self._compiled(self.game.checked, record=True)
 
     def _compiled(self, game: Game, *, record: bool) -> Step:
         """The step of a game, ready to run."""
         config = game.config
         step = make_step(
             PreparedTask(build(game), record),
-            self.optimizers,
+            build_optimizers(config),
             order=config.order,
             ema_halflife_images=build_average(config),
         )

@@ -29,6 +29,21 @@ class Game:
         return self.config.size if isinstance(self.config, GenerationConfig) else self.config.crop
 
     @property
+    def checked(self) -> "Game":
+        """The game whose losses are compared: float32, without dropout, a tenth of the rates.
+
+        Adam's first steps follow the sign of every gradient, and rounding is the sign of the
+        smallest: at DCGAN's full rate two orders of the same sums part by 7e-4 in four steps.
+        """
+        config = replace(
+            self.config,
+            dtype="float32",
+            learning_rate=self.config.learning_rate / 10,
+            discriminator_learning_rate=self.config.discriminator_learning_rate / 10,
+        )
+        return replace(self, config=config, drops=False)
+
+    @property
     def title(self) -> str:
         """What is timed, in a line."""
         c = self.config

@@ -18,6 +18,7 @@ from jaxtyping import Array, PyTree
 from benchmarks.contender import ProductContender, Step
 from benchmarks.games import Game
 from benchmarks.prepared import PreparedTask, build
+from experiments.build import build_average, build_optimizers
 from retrojax.models.layers import Conv, ConvTranspose
 from retrojax.models.look import RadialConv, radial_basis
 from retrojax.training.state import GanState, TrainState
@@ -28,7 +29,7 @@ class FlaxContender(ProductContender):
     """Two jitted steps with stock layers."""
 
     def _compiled(self, game: Game, *, record: bool) -> Step:
-        step = two_steps(game, self.optimizers, record=record)
+        step = two_steps(game, record=record)
         # Traced and compiled at the first call, inside `compile`'s clock.
         begin = time.perf_counter()
         jax.block_until_ready(step(self.state, self.batches[0]))
@@ -36,10 +37,10 @@ class FlaxContender(ProductContender):
         return step
 
 
-def two_steps(game: Game, optimizers: Any, *, record: bool) -> Step:
+def two_steps(game: Game, *, record: bool) -> Step:
     """A step in two programs, each of which runs the generator."""
     task, order = PreparedTask(build(game), record), game.config.order
-    halflife = game.config.ema_halflife_images
+    optimizers, halflife = build_optimizers(game.config), build_average(game.config)
 
     def keys(state: GanState) -> Array:
         """Those of the product's step, so that both draw the same."""

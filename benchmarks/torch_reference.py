@@ -13,7 +13,6 @@ takes the norms of all gradients and the means of the logits; these do not. Need
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +44,11 @@ class TorchContender:
         self.handover = load(Path(file))
 
     def losses(self) -> list[dict[str, float]]:
-        """Every loss of the first steps, one a batch, in float32 and without dropout."""
-        config = replace(self.game.config, dtype="float32")
-        played = replace(self.game, config=config, drops=False)
+        """Every loss of the first steps of `Game.checked`, one a batch."""
         allowed = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
-        joint = JointStep(played, self.handover, self.device, self.mode)
+        joint = JointStep(self.game.checked, self.handover, self.device, self.mode)
         given = zip(joint.batches, joint.draws, strict=True)
         said = [joint.step(batch, drawn) for batch, drawn in given]
         torch.set_float32_matmul_precision(allowed[0])

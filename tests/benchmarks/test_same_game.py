@@ -146,6 +146,9 @@ def test_without_dropout_nothing_else_changes():
     for model, options in TINY.items():
         played = game(model, **options)
         wet, dry = build(played), build(replace(played, drops=False))
+        assert played.checked.config.learning_rate == pytest.approx(
+            played.config.learning_rate / 10
+        )
         for name in ("generator", "discriminator"):
             network = getattr(wet, name)
             rate = {"dropout": 0.0} if hasattr(network, "dropout") else {}
