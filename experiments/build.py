@@ -108,6 +108,7 @@ def build_paired_task(config: LookConfig, *, paired_data: bool) -> PairedTask:
         blurred_l1_weight=config.blurred_l1_weight,
         l1_weight=config.l1_weight,
         penalties=build_penalties(config),
+        augment=config.augment,
     )
 
 
@@ -286,10 +287,9 @@ def build_optimizers(
             schedule: optax.Schedule = _per_step(Ramp(rate, rate * R3GAN_RATE, images), config)
             b2 = _per_step(Ramp(R3GAN_B2, config.b2, images), config)
         elif isinstance(config, TranslationConfig) and config.schedule.startswith("epochs"):
-            epochs = config.epochs_constant + config.epochs_decay
             schedule = epoch_schedule(
                 rate,
-                steps_per_epoch=max(1, config.steps // epochs),
+                steps_per_epoch=steps_per_epoch(config),
                 constant=config.epochs_constant,
                 decay=config.epochs_decay,
                 before_epoch=config.schedule == "epochs-before",
@@ -299,6 +299,11 @@ def build_optimizers(
         return make_optimizer(config.optimizer, schedule, b1=config.b1, b2=b2)
 
     return build(config.learning_rate), build(config.discriminator_learning_rate)
+
+
+def steps_per_epoch(config: TranslationConfig) -> int:
+    """Updates in an epoch of the learning rate's schedule."""
+    return max(1, config.steps // (config.epochs_constant + config.epochs_decay))
 
 
 def build_average(config: AnyConfig) -> Halflife:

@@ -1,13 +1,11 @@
 """A noise-to-image run: train, compare with held-out images, keep the model and a report."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +16,7 @@ from rich.table import Table
 from experiments.build import build_generation_task, module_options
 from experiments.config import GenerationConfig
 from experiments.faces import faces_found
-from experiments.run_parts import claim_folder, event, finished, record, show, trained
+from experiments.run_parts import Run, claim_folder
 from retrojax.data import PhotoData, Photos, batches, open_data, whole_images
 from retrojax.inference.bundle import save_bundle
 from retrojax.metrics import (
@@ -29,10 +27,8 @@ from retrojax.metrics import (
     nearest_distances,
 )
 from retrojax.tasks.generation import GenerationTask
-from retrojax.training.loop import Sampler, Timing
+from retrojax.training.loop import Sampler
 from retrojax.training.placement import make_placement
-from retrojax.training.processes import is_first
-from retrojax.training.report import write_report
 from retrojax.training.samples import contact_sheet, write_png
 from retrojax.training.state import GanState
 
@@ -46,32 +42,25 @@ Images = Float[np.ndarray, "n h w c"]
 
 
 @dataclass(frozen=True)
-class GenerationRun:
-    """A run that is ready to start: its input was checked, nothing was compiled."""
+class GenerationRun(Run[GenerationConfig, GenerationTask]):
+    """A run that makes images from noise."""
 
-    config: GenerationConfig
-    data: PhotoData
-    task: GenerationTask
-    started: float
+    def table(self, figures: dict[str, dict[str, float]], config: dict[str, Any]) -> Table:
+        """The figures beside each other."""
+        title = f"{config['preset']} with {config['loss']}, {config['data']}"
+        return figures_table(GENERATION_FIGURES, figures, title=title)
 
-    def finish(self) -> None:
-        """Trains to the end and writes everything a user keeps; a finished run is summed up."""
-        config, folder = self.config, self.config.folder
-        if not finished(folder, config.steps):
-            outcome = trained(config, self.task, self.data, self._sampler())
-            if is_first():
-                self._judge(*outcome)
-                write_report(folder)
-        if is_first():
-            show(folder, _summary(folder), use=f"retrojax generate --model {folder / 'model'}")
+    def use(self) -> str:
+        """The command that makes pictures."""
+        return f"retrojax generate --model {self.config.folder / 'model'}"
 
-    def _sampler(self) -> Sampler:
+    def sampler(self) -> Sampler:
         """Draws a sheet of images of the same latents."""
         latents = self.task.latent(jax.random.key(SAMPLE_KEY), SHEET_SIDE**2)
         draw = jax.jit(lambda v: self.task.sample(v, {"latent": latents})["image"])
         return lambda state: contact_sheet(_bytes(draw(state.sampling_variables)), SHEET_SIDE)
 
-    def _judge(self, state: GanState, timing: Timing) -> None:
+    def judge(self, state: GanState) -> dict[str, dict[str, float]]:
         """Figures beside held-out images, pictures for the report, and the model."""
         config, folder = self.config, self.config.folder
         variables = jax.device_get(state.sampling_variables)
@@ -98,14 +87,7 @@ class GenerationRun:
                 "figures": figures[GENERATED],
             },
         )
-        record(
-            folder,
-            step=int(state.step),
-            figures=figures,
-            formula=self.task.loss.formula,
-            timing=timing,
-            started=self.started,
-        )
+        return figures
 
     def _real(self, data: PhotoData) -> Images:
         """Prepared real images: each whole one once, or crops, at most 1000."""
@@ -235,11 +217,3 @@ def _parts(latents: jax.Array, size: int = 250) -> list[jax.Array]:
 
 def _bytes(images: jax.Array | np.ndarray) -> UInt8[np.ndarray, "n h w c"]:
     return np.rint(np.clip(np.asarray(images, np.float32) / 2 + 0.5, 0, 1) * 255).astype(np.uint8)
-
-
-def _summary(folder: Path) -> Table:
-    said = event(folder, "figures")
-    assert said is not None
-    config = json.loads((folder / "config.json").read_text())
-    title = f"{config['preset']} with {config['loss']}, {config['data']}"
-    return figures_table(GENERATION_FIGURES, said["figures"], title=title)

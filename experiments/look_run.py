@@ -1,10 +1,9 @@
 """The main job: train a look, judge it on held-out photographs, keep the model and a report."""
 
-import json
 import time
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +12,14 @@ from rich.table import Table
 
 from experiments.build import build_paired_task, module_options
 from experiments.config import LookConfig
-from experiments.run_parts import claim_folder, event, finished, record, show, trained
-from retrojax.data import PhotoData, batches, open_data
+from experiments.run_parts import Run, claim_folder
+from retrojax.data import batches, open_data
 from retrojax.inference.bundle import save_bundle
 from retrojax.metrics import LOOK_FIGURES, figures_table
 from retrojax.tasks.paired import PairedTask
 from retrojax.training.evaluation import TRAINED, common_crop, evaluate, fit_baseline
-from retrojax.training.loop import Sampler, Timing
+from retrojax.training.loop import Sampler
 from retrojax.training.placement import make_placement
-from retrojax.training.processes import is_first
-from retrojax.training.report import write_report
 from retrojax.training.samples import sample_grid, write_png
 from retrojax.training.state import GanState
 
@@ -33,27 +30,19 @@ BASELINE_BATCHES, BASELINE_PIXELS = 48, 4000
 
 
 @dataclass(frozen=True)
-class LookRun:
-    """A run that is ready to start: its input was checked, nothing was compiled."""
+class LookRun(Run[LookConfig, PairedTask]):
+    """A run that learns a look from pairs."""
 
-    config: LookConfig
-    data: PhotoData
-    task: PairedTask
-    started: float
+    def table(self, figures: dict[str, dict[str, float]], config: dict[str, Any]) -> Table:
+        """The figures beside each other."""
+        title = f"{config['look']} with {config['loss']} on held-out photographs"
+        return figures_table(LOOK_FIGURES, figures, title=title)
 
-    def finish(self) -> None:
-        """Trains to the end and writes everything a user keeps; a finished run is summed up."""
-        config, folder = self.config, self.config.folder
-        if not finished(folder, config.steps):
-            outcome = trained(config, self.task, self.data, self._sampler())
-            if is_first():
-                self._judge(*outcome)
-                write_report(folder)
-        if is_first():
-            use = f"retrojax stylize PHOTO --model {folder / 'model'}"
-            show(folder, _summary(folder), use=use)
+    def use(self) -> str:
+        """The command that makes pictures."""
+        return f"retrojax stylize PHOTO --model {self.config.folder / 'model'}"
 
-    def _sampler(self) -> Sampler:
+    def sampler(self) -> Sampler:
         """Draws a grid of the same photographs with the same seed."""
         photos = common_crop(self.data.validation[:3], largest=SAMPLE_SIDE)
         key = jax.random.key(SAMPLE_KEY)
@@ -77,7 +66,7 @@ class LookRun:
 
         return grid
 
-    def _judge(self, state: GanState, timing: Timing) -> None:
+    def judge(self, state: GanState) -> dict[str, dict[str, float]]:
         """Figures on held-out photographs, pictures for the report, and the model."""
         config, folder = self.config, self.config.folder
         variables = jax.device_get(state.sampling_variables)
@@ -120,14 +109,7 @@ class LookRun:
                 "figures": figures[TRAINED],
             },
         )
-        record(
-            folder,
-            step=int(state.step),
-            figures=figures,
-            formula=self.task.loss.formula,
-            timing=timing,
-            started=self.started,
-        )
+        return figures
 
 
 def open_look_run(config: LookConfig) -> LookRun:
@@ -142,11 +124,3 @@ def open_look_run(config: LookConfig) -> LookRun:
     task = build_paired_task(config, paired_data=data.validation[0].target is not None)
     claim_folder(config, data)
     return LookRun(config, data, task, started)
-
-
-def _summary(folder: Path) -> Table:
-    said = event(folder, "figures")
-    assert said is not None
-    config = json.loads((folder / "config.json").read_text())
-    title = f"{config['look']} with {config['loss']} on held-out photographs"
-    return figures_table(LOOK_FIGURES, said["figures"], title=title)

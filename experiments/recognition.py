@@ -135,9 +135,9 @@ def examples(*, validate: bool = False) -> Examples:
 def task() -> GenerationTask:
     """The game whose discriminator is made use of."""
     return GenerationTask(
-        MLPGenerator((SIZE, SIZE, 1), widths=(256, 512), latent_size=64),
-        DocumentDiscriminator(dropout=0.0),
-        adversarial_loss(LOSS),
+        generator=MLPGenerator((SIZE, SIZE, 1), widths=(256, 512), latent_size=64),
+        discriminator=DocumentDiscriminator(dropout=0.0),
+        loss=adversarial_loss(LOSS),
         size=SIZE,
         flip=False,
         penalties=Penalties(r1=R1),

@@ -1,10 +1,13 @@
 """What every run shares: its folder, its training, what it leaves in its log, what it prints."""
 
+import json
 import resource
 import sys
 import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -15,9 +18,72 @@ from retrojax.data import PhotoData
 from retrojax.training.log_file import append_line, read_lines
 from retrojax.training.loop import LoopSettings, Sampler, Timing, train
 from retrojax.training.processes import is_first
+from retrojax.training.report import write_report
 from retrojax.training.report_sections import duration
 from retrojax.training.run_folder import open_run
 from retrojax.training.state import GanState
+
+ConfigT = TypeVar("ConfigT", bound=AnyConfig)
+TaskT = TypeVar("TaskT", bound=AnyTask)
+
+
+@dataclass(frozen=True)
+class Run(ABC, Generic[ConfigT, TaskT]):
+    """A run that is ready to start: its input was checked, nothing was compiled.
+
+    Attributes:
+        config: its configuration.
+        data: what it learns from.
+        task: what it learns.
+        started: `time.perf_counter()` at the start of the command.
+    """
+
+    config: ConfigT
+    data: PhotoData
+    task: TaskT
+    started: float
+
+    def finish(self) -> None:
+        """Trains to the end and writes everything a user keeps; a finished run is summed up."""
+        config, folder = self.config, self.config.folder
+        if not _finished(folder, config.steps):
+            state, timing = _trained(config, self.task, self.data, self.sampler())
+            if is_first():
+                figures = self.judge(state)
+                _record(
+                    folder,
+                    step=int(state.step),
+                    figures=figures,
+                    formula=self.task.loss.formula,
+                    timing=timing,
+                    started=self.started,
+                )
+                write_report(folder)
+        if is_first():
+            said = event(folder, "figures")
+            assert said is not None
+            written = json.loads((folder / "config.json").read_text())
+            _show(folder, self.table(said["figures"], written), use=self.use())
+
+    @abstractmethod
+    def sampler(self) -> Sampler:
+        """Draws the sample pictures, always of the same input."""
+
+    @abstractmethod
+    def judge(self, state: GanState) -> dict[str, dict[str, float]]:
+        """Writes pictures and models to the run's folder.
+
+        Returns:
+            Figures by system, the run's own last.
+        """
+
+    @abstractmethod
+    def table(self, figures: dict[str, dict[str, float]], config: dict[str, Any]) -> Table:
+        """The figures as people read them; `config` as the folder has it."""
+
+    @abstractmethod
+    def use(self) -> str:
+        """A command that uses the model."""
 
 
 def claim_folder(config: AnyConfig, data: PhotoData) -> None:
@@ -32,7 +98,7 @@ def claim_folder(config: AnyConfig, data: PhotoData) -> None:
     open_run(config.folder, written, may_change=MAY_CHANGE, write=is_first())
 
 
-def trained(
+def _trained(
     config: AnyConfig, task: AnyTask, data: PhotoData, sampler: Sampler
 ) -> tuple[GanState, Timing]:
     """Trains to the end in the run's folder; returns the final state and where the time went."""
@@ -64,13 +130,13 @@ def trained(
     )
 
 
-def finished(folder: Path, steps: int) -> bool:
+def _finished(folder: Path, steps: int) -> bool:
     """Whether the run was trained to `steps` and judged."""
     timing = event(folder, "timing")
     return timing is not None and timing["step"] >= steps and (folder / "report.html").exists()
 
 
-def record(
+def _record(
     folder: Path,
     *,
     step: int,
@@ -102,7 +168,7 @@ def record(
     append_line(log, {"step": step, "event": "timing", **times})
 
 
-def show(folder: Path, table: Table, *, use: str) -> None:
+def _show(folder: Path, table: Table, *, use: str) -> None:
     """Prints a finished run's figures, times and files.
 
     Args:

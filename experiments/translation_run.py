@@ -1,10 +1,9 @@
 """A run of the translation family: train, judge where the truth is known, keep the models."""
 
-import json
 import math
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +12,15 @@ from jaxtyping import UInt8
 from rich.table import Table
 from skimage.exposure import match_histograms
 
-from experiments.build import TranslationTask, build_translation_task, module_options
+from experiments.build import (
+    TranslationTask,
+    build_translation_task,
+    module_options,
+    steps_per_epoch,
+)
 from experiments.config import TranslationConfig
-from experiments.run_parts import claim_folder, event, finished, record, show, trained
-from retrojax.data import PhotoData, open_data, resized_images, split_domains
+from experiments.run_parts import Run, claim_folder
+from retrojax.data import open_data, resized_images, split_domains
 from retrojax.film import render
 from retrojax.inference.bundle import save_bundle
 from retrojax.inference.geometry import geometry
@@ -27,10 +31,8 @@ from retrojax.tasks.players import split
 from retrojax.tasks.task import Variables
 from retrojax.tasks.unpaired import UnpairedTask
 from retrojax.training.evaluation import common_crop
-from retrojax.training.loop import Sampler, Timing
+from retrojax.training.loop import Sampler
 from retrojax.training.placement import make_placement
-from retrojax.training.processes import is_first
-from retrojax.training.report import write_report
 from retrojax.training.samples import sample_grid, write_png
 from retrojax.training.state import GanState
 
@@ -42,25 +44,8 @@ Images = UInt8[np.ndarray, "n h w 3"]
 
 
 @dataclass(frozen=True)
-class TranslationRun:
-    """A run that is ready to start: its input was checked, nothing was compiled."""
-
-    config: TranslationConfig
-    data: PhotoData
-    task: TranslationTask
-    started: float
-
-    def finish(self) -> None:
-        """Trains to the end and writes everything a user keeps; a finished run is summed up."""
-        config, folder = self.config, self.config.folder
-        if not finished(folder, config.steps):
-            outcome = trained(config, self.task, self.data, self._sampler())
-            if is_first():
-                self._judge(*outcome)
-                write_report(folder)
-        if is_first():
-            use = f"retrojax stylize PHOTO --model {folder / 'model'}"
-            show(folder, _summary(folder), use=use)
+class TranslationRun(Run[TranslationConfig, TranslationTask]):
+    """A run of the translation family."""
 
     def _held_out(self) -> dict[str, Images]:
         """Held-out images, at sizes that the network takes."""
@@ -91,7 +76,16 @@ class TranslationRun:
         assert look is not None
         return look
 
-    def _sampler(self) -> Sampler:
+    def table(self, figures: dict[str, dict[str, float]], config: dict[str, Any]) -> Table:
+        """The figures beside each other."""
+        title = f"{config['preset']} with {config['loss']} on held-out photographs"
+        return figures_table(TRANSLATION_FIGURES, figures, title=title)
+
+    def use(self) -> str:
+        """The command that makes pictures."""
+        return f"retrojax stylize PHOTO --model {self.config.folder / 'model'}"
+
+    def sampler(self) -> Sampler:
         """Draws held-out photographs beside what becomes of them, and the truth if it is known."""
         source = self._held_out()["source"]
         wanted = self._wanted(source)
@@ -109,7 +103,7 @@ class TranslationRun:
         batch = {"source": jnp.asarray(source, jnp.float32) / 127.5 - 1}
         return self.task.sample(variables, batch, jax.random.key(SAMPLE_KEY))["image"]
 
-    def _judge(self, state: GanState, timing: Timing) -> None:
+    def judge(self, state: GanState) -> dict[str, dict[str, float]]:
         """Figures, pictures for the report, and the models."""
         config, folder = self.config, self.config.folder
         variables = jax.device_get(state.sampling_variables)
@@ -145,14 +139,7 @@ class TranslationRun:
                     "figures": figures[TRAINED],
                 },
             )
-        record(
-            folder,
-            step=int(state.step),
-            figures=figures,
-            formula=self.task.loss.formula,
-            timing=timing,
-            started=self.started,
-        )
+        return figures
 
     def _models(self, variables: Variables) -> dict[str, Variables]:
         """The generators to keep, by the name of their folder."""
@@ -217,26 +204,30 @@ def open_translation_run(config: TranslationConfig) -> TranslationRun:
         )
     if not own_targets and config.method != "paired":
         data = split_domains(data)
-    if config.load_size:
-        data = resized_images(data, config.load_size)
     if not config.steps:
         longest = max(len(data.train), len(data.targets or ()))
         epochs = config.epochs_constant + config.epochs_decay
         config = replace(config, steps=max(1, epochs * -(-longest // config.batch_size)))
+    if config.load_size:
+        data = _loaded(data, config)
     task = build_translation_task(config)
     claim_folder(config, data)
     return TranslationRun(config, data, task, started)
+
+
+def _loaded(data: PhotoData, config: TranslationConfig) -> PhotoData:
+    loaded = resized_images(data, config.load_size)
+    if not config.decay_uncropped:
+        return loaded
+    return replace(
+        loaded,
+        later=resized_images(data, config.window),
+        later_from=config.epochs_constant * steps_per_epoch(config),
+        fingerprint=f"{loaded.fingerprint}:uncropped-{config.window}",
+    )
 
 
 def _bytes(images: np.ndarray | jax.Array) -> UInt8[np.ndarray, "..."]:
     """[-1, 1] -> uint8."""
     unit = np.clip(np.asarray(images, np.float32) / 2 + 0.5, 0, 1)
     return np.rint(unit * 255).astype(np.uint8)
-
-
-def _summary(folder: Path) -> Table:
-    said = event(folder, "figures")
-    assert said is not None
-    config = json.loads((folder / "config.json").read_text())
-    title = f"{config['preset']} with {config['loss']} on held-out photographs"
-    return figures_table(TRANSLATION_FIGURES, said["figures"], title=title)

@@ -36,6 +36,8 @@ class Stylize:
     """Another number gives other grain; the same number gives the same file again."""
     strength: float = 1.0
     """From 0 (the photograph) to 1 (the full look)."""
+    shard: str = "1/1"
+    """I/N: do the I-th of N equal parts, from 1/N to N/N; N machines share a folder so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,20 @@ class ExportTorch:
 
 
 @dataclasses.dataclass(frozen=True)
+class Prepare:
+    """Decode and shrink the photographs of a run once, before it starts."""
+
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
+    """What the run's --data will say: folder:PATH, pairs:SOURCE,TARGET, tfds:NAME ..."""
+    photo_size: int = 512
+    """What its --photo-size will say: the longest side in pixels."""
+    beam: bool = False
+    """Prepare by an Apache Beam pipeline (extra: beam), for folders of any size."""
+    beam_options: str = ""
+    """Options of Apache Beam with commas between: runner=FlinkRunner,flink_master=HOST:PORT."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Looks:
     """List the looks that come with retrojax."""
 
@@ -99,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         | Annotated[Generate, tyro.conf.subcommand("generate")]
         | Annotated[ImportTorch, tyro.conf.subcommand("import-torch")]
         | Annotated[ExportTorch, tyro.conf.subcommand("export-torch")]
+        | Annotated[Prepare, tyro.conf.subcommand("prepare")]
         | Annotated[Looks, tyro.conf.subcommand("looks")],
         prog="retrojax",
         description="GANs that give photographs a retro look.",
@@ -114,6 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _import_torch(command)
             case ExportTorch():
                 return _export_torch(command)
+            case Prepare():
+                return _prepare(command)
             case _:
                 return _stylize(command)
     except ValueError as error:
@@ -131,11 +150,13 @@ def _list_looks() -> int:
 
 
 def _stylize(options: Stylize) -> int:
-    from retrojax.inference.jobs import make_writable, plan_jobs
+    from retrojax.inference.jobs import make_writable, parse_shard, plan_jobs, shard_of
 
     if not options.inputs:
         raise ValueError("give at least one photograph or folder")
-    jobs = plan_jobs(options.inputs, options.output)
+    part, parts = parse_shard(options.shard)
+    # Names are given before the parts are dealt out, so that no two parts write one file.
+    jobs = shard_of(plan_jobs(options.inputs, options.output), part, parts)
 
     from retrojax.inference.bundle import load_bundle
     from retrojax.inference.geometry import geometry
@@ -147,7 +168,8 @@ def _stylize(options: Stylize) -> int:
     make_writable(options.output)
     rejected = _run(jobs, bundle, options)
     done = len(jobs) - rejected
-    print(f"{done} of {len(jobs)} done with {options.model}, written to {options.output}")
+    share = "" if parts == 1 else f" (part {options.shard})"
+    print(f"{done} of {len(jobs)}{share} done with {options.model}, written to {options.output}")
     if rejected:
         return _REJECTS if done else _FAILED
     return _OK
@@ -217,6 +239,24 @@ def _export_torch(options: ExportTorch) -> int:
     write_state(options.output, state)
     print(f"{len(state)} tensors of a {type(bundle.module).__name__}, written to {options.output}")
     return _OK
+
+
+def _prepare(options: Prepare) -> int:
+    if options.beam_options and not options.beam:
+        raise ValueError(f"--beam-options={options.beam_options} goes with --beam")
+    from retrojax.data import default_cache_dir, open_data
+
+    flags = [f"--{option}" for option in options.beam_options.split(",") if option]
+    data = open_data(
+        options.data,
+        photo_size=options.photo_size,
+        window=1,
+        beam=flags if options.beam else None,
+    )
+    for line in data.skipped:
+        print(f"retrojax: skipped {line}", file=sys.stderr)
+    print(f"{data.description}\nprepared below {default_cache_dir()}")
+    return _REJECTS if data.skipped else _OK
 
 
 def _run(jobs: Sequence["Job"], bundle: "Bundle", options: Stylize) -> int:

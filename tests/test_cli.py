@@ -1,5 +1,6 @@
 """The command `retrojax`: exit codes, one-line errors, and files where they are promised."""
 
+import shutil
 import subprocess
 import sys
 
@@ -69,6 +70,7 @@ def test_strength_zero_is_the_photograph(photo, model, tmp_path):
         ([], "at least one photograph"),
         (["PHOTO", "--seed", "-1"], "seed -1 is out of range"),
         (["PHOTO", "--strength", "2"], "strength 2.0 is out of range"),
+        (["PHOTO", "--shard", "3/2"], "--shard must be I/N with I from 1 to N"),
         (["PHOTO", "--model", "polaroid"], "no model 'polaroid'"),
     ],
 )
@@ -77,6 +79,21 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, photo, tmp_pa
     assert main(["stylize", *named, "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("retrojax: error: ") and message in line
+
+
+def test_parts_make_together_what_one_call_makes(photo, model, tmp_path, capsys):
+    for index in range(4):
+        shutil.copy(photo, photo.with_name(f"{index}.png"))
+    flags = ["stylize", str(photo.parent), "--model", str(model), "--output"]
+    assert main([*flags, str(tmp_path / "whole")]) == 0
+    made = []
+    for part in ("1/2", "2/2"):
+        assert main([*flags, str(tmp_path / "shared"), "--shard", part]) == 0
+        made.append(len(list((tmp_path / "shared").iterdir())))
+        assert f"(part {part}) done" in capsys.readouterr().out
+    assert made == [3, 5]
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (tmp_path / "shared" / path.name).read_bytes()
 
 
 def test_a_broken_file_is_named_and_the_others_are_done(photo, model, tmp_path, capsys):

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "retrojax.tasks": {*FOUNDATIONS, *GROUND},
     "retrojax.training": {*FOUNDATIONS, *GROUND, "retrojax.tasks"},
     "retrojax.inference": {*FOUNDATIONS, "retrojax.models", "retrojax.film", "retrojax.data"},
-    "retrojax.cli": {*FOUNDATIONS, "retrojax.film", "retrojax.inference"},
+    "retrojax.cli": {*FOUNDATIONS, "retrojax.film", "retrojax.inference", "retrojax.data"},
     "experiments": {*FOUNDATIONS, *GROUND}
     | {"retrojax.tasks", "retrojax.training", "retrojax.inference"},
     "benchmarks": {*FOUNDATIONS, *GROUND}
@@ -56,6 +56,7 @@ ONLY_IN = {
         *("retrojax/models/", "retrojax/tasks/", "retrojax/inference/"),
         *("experiments/build.py", "benchmarks/"),
     ),
+    "apache_beam": ("retrojax/data/beam.py",),
     "grain": ("retrojax/data/",),
     "matplotlib": ("retrojax/training/curves.py", "experiments/"),
     "optax": ("retrojax/training/", "experiments/build.py", "benchmarks/"),

@@ -31,7 +31,7 @@ with warnings.catch_warnings():
     from tensorflow_datasets.core.utils import tqdm_utils
 
 _VERSION: Final = "1.0.0"
-_SPLIT: Final = "photos"
+SPLIT: Final = "photos"
 # Decoded photographs waiting for the writer: bounds the memory of a large preparation.
 _AHEAD: Final = 64
 _SHOW_PROGRESS_FROM: Final = 50
@@ -63,8 +63,9 @@ class PhotoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     # Beside the code TFDS looks for checksums of downloads. There are none, and in TFDS 4.9.10 the
     # look itself needs a package that it does not declare (importlib_resources).
     code_path: Any = None
+    metadata_type: Any = tfds.core.MetadataDict
 
-    def __init__(self, *, files: Sequence[PhotoFile], photo_size: int, data_dir: Path) -> None:
+    def __init__(self, files: Sequence[PhotoFile], photo_size: int, data_dir: Path) -> None:
         self._files = files
         self._photo_size = photo_size
         super().__init__(data_dir=str(data_dir), file_format="array_record")
@@ -82,14 +83,14 @@ class PhotoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
             description="Photographs shrunk to training size.",
             features=tfds.features.FeaturesDict(features),
             # Names, sizes and skipped files: known without reading a record.
-            metadata=tfds.core.MetadataDict(),
+            metadata=self.metadata_type(),
             # The order of the files is the order of the records, on every version of TFDS.
             disable_shuffling=True,
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager  # Nothing is downloaded.
-        return {_SPLIT: self._generate_examples()}
+        return {SPLIT: self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
         names, sizes, skipped = [], [], []
@@ -108,7 +109,12 @@ class PhotoBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
 
 def prepare(
-    files: Sequence[PhotoFile], *, photo_size: int, cache_dir: Path, label: str
+    files: Sequence[PhotoFile],
+    *,
+    photo_size: int,
+    cache_dir: Path,
+    label: str,
+    beam: Sequence[str] | None = None,
 ) -> Prepared:
     """Prepares photographs, or finds them prepared.
 
@@ -117,19 +123,24 @@ def prepare(
         photo_size: longest side of a prepared photograph, in pixels.
         cache_dir: folder that keeps prepared sets; anything in it may be deleted.
         label: first part of the set's folder name, for people who look into the cache.
+        beam: flags of the Apache Beam pipeline that prepares; None = this process does.
 
     Raises:
         ValueError: no file is readable, two sides of a pair differ in size, or the cache folder
             cannot be written.
     """
     fingerprint = _fingerprint(files, photo_size)
-    builder = PhotoBuilder(
-        files=files, photo_size=photo_size, data_dir=cache_dir / f"{label}-{fingerprint}"
-    )
+    place = cache_dir / f"{label}-{fingerprint}"
+    if beam is None:
+        builder, config = PhotoBuilder(files, photo_size, place), None
+    else:
+        from .beam import BeamPhotoBuilder, download_config
+
+        builder, config = BeamPhotoBuilder(files, photo_size, place), download_config(beam)
     if not builder.data_path.exists():
         try:
             with _quiet_tfds(), quiet_decoding():
-                builder.download_and_prepare()
+                builder.download_and_prepare(download_config=config)
         except OSError as error:
             # Another process may have put the same set in place first: then that one is read.
             if not builder.data_path.exists():
@@ -137,6 +148,10 @@ def prepare(
                     f"cannot write prepared photographs below {cache_dir}: "
                     f"{error.strerror or error}; name another folder in RETROJAX_CACHE"
                 ) from error
+        except Exception as error:  # Beam's workers may raise anything
+            if beam is None:
+                raise
+            raise ValueError(f"the Beam pipeline failed: {str(error).strip()}") from error
     try:
         return _read(builder.data_path, fingerprint)
     except Exception as error:  # a cache cleaner may have left any part of it
@@ -151,7 +166,7 @@ def _read(folder: os.PathLike[str], fingerprint: str) -> Prepared:
     about = builder.info.metadata
     images = [name for name in ("source", "target") if name in builder.info.features]
     records = builder.as_data_source(
-        _SPLIT, decoders={name: tfds.decode.SkipDecoding() for name in images}
+        SPLIT, decoders={name: tfds.decode.SkipDecoding() for name in images}
     )
     records[0]  # opens the files, which are otherwise opened at the first training step
     return Prepared(
@@ -175,12 +190,12 @@ def _decoded(files: Sequence[PhotoFile], photo_size: int) -> Iterator[tuple[Phot
         waiting = iter(shown)
         while chunk := list(itertools.islice(waiting, _AHEAD)):
             yield from zip(
-                chunk, pool.map(lambda file: _decode(file, photo_size), chunk), strict=True
+                chunk, pool.map(lambda file: decode(file, photo_size), chunk), strict=True
             )
 
 
-def _decode(file: PhotoFile, photo_size: int) -> tuple[dict[str, bytes], tuple[int, int]] | str:
-    """Returns an example and its size, or why there is none."""
+def decode(file: PhotoFile, photo_size: int) -> tuple[dict[str, bytes], tuple[int, int]] | str:
+    """Returns an example's images and their size, or why there is none."""
     images = {}
     for field, path in (("source", file.source), ("target", file.target)):
         if path is None:

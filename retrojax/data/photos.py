@@ -77,6 +77,8 @@ class PhotoData:
             another fingerprint is not the same run.
         targets: images of another domain, unrelated to `train`; None = there is one domain.
         validation_targets: held out of them.
+        later: the same images at another size, which training takes from step `later_from` on.
+        later_from: that step.
     """
 
     train: Photos
@@ -86,6 +88,8 @@ class PhotoData:
     fingerprint: str
     targets: Photos | None = None
     validation_targets: tuple[Photo, ...] = ()
+    later: "PhotoData | None" = None
+    later_from: int = 0
 
 
 def held_out(count: int, *, most: int = 8) -> tuple[int, ...]:

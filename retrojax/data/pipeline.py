@@ -8,7 +8,7 @@ rendering happen on the device.
 """
 
 import functools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final
 
 import numpy as np
@@ -48,8 +48,9 @@ def batches(
         seed: 0 to 2**32 - 1; two seeds give two unrelated streams.
         first_step: number of the first batch, from 0.
         steps: how many batches.
-        zoom: below 1, each step shrinks the photographs before it cuts, height and width each by a
-            factor of its own between `zoom` and 1 (SinCUT: 1/3), never below the window.
+        zoom: below 1, windows are SinCUT's: each step shrinks the photographs, height and width
+            each by a factor of its own between `zoom` and 1 (published: 1/3), never below the
+            window; a window is then a cell of a grid without overlap, laid at a random place.
         share: (i, n): only part i of the n equal, contiguous parts of each batch is read.
 
     Returns:
@@ -105,28 +106,31 @@ def _read(
         return np.random.default_rng((seed, _ORDER, epoch)).permutation(count)
 
     def batch(step: int) -> Batch:
+        images = _images_of(data, step)
         factors = (
             np.random.default_rng((seed, _ZOOM, step)).uniform(zoom, 1, 2) if zoom < 1 else None
         )
+        place_window = _anywhere if factors is None else _cell_of_a_grid
 
         # Zooming is the same for all windows of a step, so a photograph is shrunk once.
         @functools.cache
         def source(index: int) -> Photo:
-            return _shrunk(data.train[index], factors, window)
+            return _shrunk(images.train[index], factors, window)
 
         @functools.cache
         def target(index: int) -> Photo:
-            assert data.targets is not None
-            return _shrunk(data.targets[index], factors, window)
+            assert images.targets is not None
+            return _shrunk(images.targets[index], factors, window)
 
         windows = []
         for index in (step * batch_size + place for place in places):
             rng = np.random.default_rng((seed, _PLACES, index))
             epoch, place = divmod(index, count)
-            cut = _cut(source(int(order(epoch)[place]) % len(data.train)), window, rng)
+            photo = source(int(order(epoch)[place]) % len(data.train))
+            cut = _cut(photo, window, place_window, rng)
             if data.targets is not None:
                 drawn = target(int(rng.integers(len(data.targets))))
-                cut["target"] = _cut(drawn, window, rng)["source"]
+                cut["target"] = _cut(drawn, window, place_window, rng)["source"]
             windows.append(cut)
         return {name: np.stack([cut[name] for cut in windows]) for name in windows[0]}
 
@@ -143,10 +147,36 @@ def _read(
         reader.close()
 
 
-def _cut(photo: Photo, window: int, rng: np.random.Generator) -> Batch:
+def _images_of(data: PhotoData, step: int) -> PhotoData:
+    return data.later if data.later is not None and step >= data.later_from else data
+
+
+def _anywhere(size: tuple[int, int], window: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Top and left of a window, uniform over all places."""
+    top, left = rng.integers([side - window + 1 for side in size])
+    return int(top), int(left)
+
+
+def _cell_of_a_grid(
+    size: tuple[int, int], window: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Top and left of one of the windows that fit side by side, the grid laid at random."""
+    counts = [side // window for side in size]
+    shifts = rng.integers([side % window + 1 for side in size])
+    cells = rng.integers(counts)
+    top, left = (int(shift + cell * window) for shift, cell in zip(shifts, cells, strict=True))
+    return top, left
+
+
+def _cut(
+    photo: Photo,
+    window: int,
+    place_window: Callable[[tuple[int, int], int, np.random.Generator], tuple[int, int]],
+    rng: np.random.Generator,
+) -> Batch:
     height, width = photo.source.shape[:2]
     check_window([(photo.name, (height, width))], window)
-    top, left = rng.integers((height - window + 1, width - window + 1))
+    top, left = place_window((height, width), window, rng)
     place = np.s_[top : top + window, left : left + window]
     images = {"source": photo.source, "target": photo.target}
     return {name: image[place] for name, image in images.items() if image is not None}

@@ -6,7 +6,7 @@ Contract: every problem with the input is found here, before anything is compile
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -33,6 +33,7 @@ class _Request(NamedTuple):
     window: int
     cache_dir: Path
     held_out_most: int
+    beam: Sequence[str] | None
 
 
 def open_data(
@@ -42,6 +43,7 @@ def open_data(
     window: int,
     cache_dir: Path | None = None,
     held_out_most: int = 8,
+    beam: Sequence[str] | None = None,
 ) -> PhotoData:
     """Opens photographs for training.
 
@@ -57,6 +59,8 @@ def open_data(
             least this large.
         cache_dir: folder for prepared photographs, by default `default_cache_dir()`.
         held_out_most: of a folder or a dataset a tenth is held out, at most this many.
+        beam: flags of the Apache Beam pipeline that prepares what is not prepared yet; none in it =
+            in this process; None = without Beam.
 
     Raises:
         ValueError: a malformed spec, or any of the input's problems, in one line.
@@ -71,7 +75,7 @@ def open_data(
             "choose a smaller --crop or a larger photo size"
         )
     cache_dir = default_cache_dir() if cache_dir is None else cache_dir
-    return _KINDS[kind](_Request(rest, photo_size, window, cache_dir, held_out_most))
+    return _KINDS[kind](_Request(rest, photo_size, window, cache_dir, held_out_most, beam))
 
 
 def default_cache_dir() -> Path:
@@ -154,6 +158,7 @@ def _tfds(request: _Request) -> PhotoData:
             photo_size=request.photo_size,
             held_out_most=request.held_out_most,
             second_domain=second_domain,
+            beam=request.beam,
         )
 
     def photos(found: TfdsPhotos) -> PhotoData:
@@ -208,7 +213,11 @@ def _from_files(
     from .builder import prepare
 
     prepared = prepare(
-        files, photo_size=request.photo_size, cache_dir=request.cache_dir, label=label
+        files,
+        photo_size=request.photo_size,
+        cache_dir=request.cache_dir,
+        label=label,
+        beam=request.beam,
     )
     check_window(zip(prepared.names, prepared.sizes, strict=True), request.window)
 

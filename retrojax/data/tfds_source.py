@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from .beam import download_config
 from .photo_files import decode_photo, photo_shape
 from .photos import Photo, held_out
 
@@ -79,6 +80,7 @@ def open_tfds(
     photo_size: int,
     held_out_most: int = 8,
     second_domain: bool = False,
+    beam: Sequence[str] | None = None,
 ) -> TfdsPhotos:
     """Opens a TFDS dataset, preparing it if need be.
 
@@ -91,6 +93,7 @@ def open_tfds(
         photo_size: longest side of a photograph as read, in pixels.
         held_out_most: bound on the photographs held out.
         second_domain: whether "trainB" and "testB" are read instead of "trainA" and "testA".
+        beam: flags of the Apache Beam pipeline that prepares it; None = without Beam.
 
     Raises:
         ValueError: unknown dataset or feature, no image feature, too few photographs, or a dataset
@@ -98,7 +101,7 @@ def open_tfds(
     """
     builder = _builder(name)
     feature = _image_feature(builder, name, feature)
-    _prepare(builder, name)
+    _prepare(builder, name, beam)
     sizes = {split: builder.info.splits[split].num_examples for split in builder.info.splits}
     domain = "B" if second_domain else "A"
     preferred = ("train", f"train{domain}")
@@ -167,13 +170,14 @@ def _image_feature(builder: Any, name: str, wanted: str | None) -> str:
     return wanted or images[0]
 
 
-def _prepare(builder: Any, name: str) -> None:
+def _prepare(builder: Any, name: str, beam: Sequence[str] | None) -> None:
     if builder.data_path.exists():
         return
+    config = None if beam is None else download_config(beam)
     try:
         # Its remarks on stdout are dropped; the bars of a download, on stderr, stay.
         with contextlib.redirect_stdout(io.StringIO()):
-            builder.download_and_prepare(file_format="array_record")
+            builder.download_and_prepare(file_format="array_record", download_config=config)
     except ImportError as error:
         raise _needs_package(name, error) from error
     except Exception as error:  # a builder is foreign code, and may raise anything

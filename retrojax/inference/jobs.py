@@ -75,6 +75,34 @@ def plan_jobs(inputs: Iterable[Path], output: Path) -> tuple[Job, ...]:
     return tuple(sorted(jobs, key=lambda job: order[job.source]))
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Turns "I/N" into (I, N): the I-th of N equal parts, counted from 1.
+
+    Raises:
+        ValueError: for any other text, and for an I outside 1 ... N.
+    """
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise ValueError(
+            f"--shard must be I/N with I from 1 to N, as 1/8 and 8/8 of eight parts, not {text!r}"
+        )
+    return int(part), int(parts)
+
+
+def shard_of(jobs: tuple[Job, ...], part: int, parts: int) -> tuple[Job, ...]:
+    """Every `parts`-th job from the `part`-th on: each job is in exactly one part.
+
+    All parts must have planned the same files: one that starts late must not meet photographs that
+    were not there when the first one looked.
+
+    Args:
+        jobs: what is to be done in all.
+        part: number of this part, from 1 to `parts`.
+        parts: how many there are.
+    """
+    return jobs[part - 1 :: parts]
+
+
 def make_writable(output: Path) -> None:
     """Makes the output folder and tries to write in it.
 

@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Key, PyTree
 
 from retrojax.losses import AdversarialLoss, Penalties, gradient_penalty, squared_norm
-from retrojax.tasks.augmentation import diff_augment
+from retrojax.tasks.augmentation import diff_augment, policy_names
 from retrojax.tasks.task import Aux, Variables, apply_training, global_mean
 
 
@@ -33,6 +33,14 @@ class Adversary:
     penalties: Penalties = Penalties()
     weight: float = 1.0
     augment: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses an unknown augmentation.
+
+        Raises:
+            ValueError: names it.
+        """
+        policy_names(self.augment)
 
     def judge(
         self,
@@ -144,3 +152,39 @@ class Adversary:
             newer = {"params": variables["params"], **collections}
             real_logits, collections = self.judge(newer, real, condition, real_key, probability)
         return global_mean(self.loss.generator(real_logits, fake_logits)), collections
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialTask:
+    """What every task is made of: two networks and the game between them.
+
+    Attributes:
+        generator: the network that makes images.
+        discriminator: the network of every critic.
+        loss: the adversarial game.
+        discriminator_weight: of each critic's adversarial loss.
+        penalties: gradient penalties on the critics.
+        augment: policy of DiffAugment on what a critic is given; "" = none.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    loss: AdversarialLoss
+    discriminator_weight: float = 1.0
+    penalties: Penalties = Penalties()
+    augment: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses what one critic's side refuses.
+
+        Raises:
+            ValueError: names it.
+        """
+        _ = self.adversary
+
+    @property
+    def adversary(self) -> Adversary:
+        """One critic's side."""
+        return Adversary(
+            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
+        )

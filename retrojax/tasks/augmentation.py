@@ -18,6 +18,8 @@ from retrojax.keys import fold_each
 
 # Reflectance of the grey card that light meters are made for.
 MIDDLE_GREY = 0.18
+# DiffAugment without its colours, which a critic that lets them pass would let into a look.
+DEFAULT_POLICY = ("translation", "cutout")
 
 
 def flip_each(
@@ -109,7 +111,8 @@ def diff_augment(
     Args:
         key: folded with each example's index.
         images: in [-1, 1], any number of channels (image and condition together).
-        policy: names out of "color", "translation" and "cutout" with commas between; "" = none.
+        policy: names out of "color", "translation" and "cutout" with commas between; "default" =
+            translation and cutout: colour would leak into a look; "" = none.
         probability: with which an example gets each augmentation; 1, as published, draws nothing.
 
     Raises:
@@ -133,11 +136,13 @@ def policy_names(policy: str) -> tuple[str, ...]:
     Raises:
         ValueError: for an unknown name.
     """
+    if policy == "default":
+        return DEFAULT_POLICY
     names = tuple(name for name in policy.split(",") if name)
     for name in names:
         if name not in _DIFF_AUGMENT:
             raise ValueError(
-                f"unknown augmentation {name!r}; choose from {', '.join(_DIFF_AUGMENT)}"
+                f"unknown augmentation {name!r}; choose from {', '.join(_DIFF_AUGMENT)}, or default"
             )
     return names
 

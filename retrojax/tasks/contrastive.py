@@ -16,9 +16,8 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from retrojax.losses import AdversarialLoss, Penalties, l1, patch_indices, patch_nce
-from retrojax.tasks.adversary import Adversary
-from retrojax.tasks.augmentation import policy_names
+from retrojax.losses import l1, patch_indices, patch_nce
+from retrojax.tasks.adversary import AdversarialTask
 from retrojax.tasks.domains import Domains
 from retrojax.tasks.players import collections_of, merged, split
 from retrojax.tasks.task import (
@@ -37,21 +36,19 @@ Projected = tuple[Float[Array, "b _p d"], ...]
 PLAYERS = ("network", "head")
 
 
-@dataclass(frozen=True)
-class ContrastiveTask:
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveTask(AdversarialTask):
     """Learns source -> target without pairs, one way only.
 
     Attributes:
         generator: `(source, noise, train=, taps=, encode_only=) -> image, features`.
         head: `(features, indices) -> projected features`.
         discriminator: an unconditional critic, `(images, train=) -> logits`.
-        loss: the adversarial game.
         domains: how raw images become those of the two domains.
         layers: taps of the generator whose features are compared.
         patches: positions of each layer that are compared; all, if a map has fewer.
         temperature: of the softmax over patches.
         adversarial_weight: of the generator's adversarial loss.
-        discriminator_weight: of the critic's adversarial loss.
         nce_weight: of PatchNCE; with `identity` half of it goes to each of the two terms.
         identity: whether target images go through the generator too and are compared with theirs.
         identity_l1_weight: of L1 between them (SinCUT: 1); needs `identity`.
@@ -59,47 +56,32 @@ class ContrastiveTask:
             its features are mirrored back (FastCUT).
         all_negatives: whether patches of all images of a batch are negatives (SinCUT), or those
             of the same image.
-        penalties: gradient penalties on the critic.
-        augment: policy of DiffAugment on what the critic is given; "" = none.
         initializer: of generator and critic, see `models.initializers`; "" = as the networks
             say.
     """
 
-    generator: nn.Module
     head: nn.Module
-    discriminator: nn.Module
-    loss: AdversarialLoss
     domains: Domains
     layers: tuple[int, ...] = (0, 4, 8, 12, 16)
     patches: int = 256
     temperature: float = 0.07
     adversarial_weight: float = 1.0
-    discriminator_weight: float = 1.0
     nce_weight: float = 1.0
     identity: bool = True
     identity_l1_weight: float = 0.0
     flip_equivariance: bool = False
     all_negatives: bool = False
-    penalties: Penalties = Penalties()
-    augment: str = ""
     initializer: str = "xavier"
 
     def __post_init__(self) -> None:
-        """Refuses an unknown augmentation, and an L1 without what it compares.
+        """Refuses what the base refuses, and an L1 without what it compares.
 
         Raises:
             ValueError: names it.
         """
-        policy_names(self.augment)
+        super().__post_init__()
         if self.identity_l1_weight and not self.identity:
             raise ValueError("identity_l1_weight needs identity=True: there is nothing to compare")
-
-    @property
-    def adversary(self) -> Adversary:
-        """The critic's side."""
-        return Adversary(
-            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
-        )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> tuple[Variables, Variables]:
         """Fresh variables; the generator's hold "network" and "head" below each collection."""

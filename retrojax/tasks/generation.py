@@ -12,18 +12,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Float, Key, UInt8
 
 from retrojax.film import Look
 from retrojax.keys import normal_each
-from retrojax.losses import AdversarialLoss, Penalties
 from retrojax.portion import global_count
-from retrojax.tasks.adversary import Adversary
+from retrojax.tasks.adversary import AdversarialTask
 from retrojax.tasks.augmentation import (
     centre_crop,
     flip_each,
-    policy_names,
     render_each,
     vary_colours,
 )
@@ -33,52 +30,27 @@ from retrojax.tasks.task import Aux, Variables, apply_training
 Batch = dict[str, Float[Array, "..."]]
 
 
-@dataclass(frozen=True)
-class GenerationTask:
+@dataclass(frozen=True, kw_only=True)
+class GenerationTask(AdversarialTask):
     """Learns to make images from noise.
 
     Attributes:
         generator: `(z, train=) -> images`, with a `latent_size`.
         discriminator: an unconditional critic, `(images, train=) -> logits`.
-        loss: the adversarial game.
         size: side of the square images in pixels; raw batches may be larger.
         look: rendered on the device before anything is learned; None = images as they are.
         pixels_per_mm: resolution of the photographs on a 24x36 mm frame, for the look.
         flip: whether real images are mirrored at random.
-        discriminator_weight: of the discriminator's adversarial loss.
-        penalties: gradient penalties on the discriminator.
-        augment: policy of DiffAugment on what the critic is given; "" = none.
         penalty_ramp: factor of R1 and R2 over the images seen; None = 1.
         augment_ramp: probability of each augmentation over the images seen; None = 1.
     """
 
-    generator: nn.Module
-    discriminator: nn.Module
-    loss: AdversarialLoss
     size: int
     look: Look | None = None
     pixels_per_mm: float = 512 / 36
     flip: bool = True
-    discriminator_weight: float = 1.0
-    penalties: Penalties = Penalties()
-    augment: str = ""
     penalty_ramp: Ramp | None = None
     augment_ramp: Ramp | None = None
-
-    def __post_init__(self) -> None:
-        """Refuses an unknown augmentation.
-
-        Raises:
-            ValueError: names it.
-        """
-        policy_names(self.augment)
-
-    @property
-    def adversary(self) -> Adversary:
-        """The critic's side."""
-        return Adversary(
-            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
-        )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> tuple[Variables, Variables]:
         """Fresh variables of both players for a prepared batch."""

@@ -12,12 +12,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Float, Key, UInt8
 
-from retrojax.losses import AdversarialLoss, Penalties, blurred_l1
-from retrojax.tasks.adversary import Adversary
-from retrojax.tasks.augmentation import policy_names
+from retrojax.losses import blurred_l1
+from retrojax.tasks.adversary import AdversarialTask
 from retrojax.tasks.domains import Domains
 from retrojax.tasks.task import (
     Aux,
@@ -32,48 +30,23 @@ from retrojax.tasks.task import (
 Batch = dict[str, Float[Array, "b h w 3"]]
 
 
-@dataclass(frozen=True)
-class OneSidedTask:
+@dataclass(frozen=True, kw_only=True)
+class OneSidedTask(AdversarialTask):
     """Learns source -> target without pairs, one way only.
 
     Attributes:
         generator: a translation generator; a `LookGenerator` must be `joint`.
         discriminator: an unconditional critic, `(images, train=) -> logits`.
-        loss: the adversarial game.
         domains: how raw images become those of the two domains.
         adversarial_weight: of the generator's adversarial loss.
-        discriminator_weight: of the critic's adversarial loss.
         source_l1_weight: of L1 between the blurred output and its blurred source.
-        penalties: gradient penalties on the critic.
-        augment: policy of DiffAugment on what the critic is given; "" = none.
         initializer: of all weights, see `models.initializers`; "" = as the networks say.
     """
 
-    generator: nn.Module
-    discriminator: nn.Module
-    loss: AdversarialLoss
     domains: Domains
     adversarial_weight: float = 1.0
-    discriminator_weight: float = 1.0
     source_l1_weight: float = 1.0
-    penalties: Penalties = Penalties()
-    augment: str = ""
     initializer: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuses an unknown augmentation.
-
-        Raises:
-            ValueError: names it.
-        """
-        policy_names(self.augment)
-
-    @property
-    def adversary(self) -> Adversary:
-        """The critic's side."""
-        return Adversary(
-            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
-        )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> tuple[Variables, Variables]:
         """Fresh variables of both players for a prepared batch."""

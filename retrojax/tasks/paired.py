@@ -11,17 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Float, Key, UInt8
 
 from retrojax.film import Look
-from retrojax.losses import AdversarialLoss, Penalties, blurred_l1, l1
+from retrojax.losses import blurred_l1, l1
 from retrojax.models.look import LookOutput
-from retrojax.tasks.adversary import Adversary
+from retrojax.tasks.adversary import AdversarialTask
 from retrojax.tasks.augmentation import (
     centre_crop,
     flip_each,
-    policy_names,
     render_each,
     vary_colours,
 )
@@ -30,57 +28,32 @@ from retrojax.tasks.task import Aux, Variables, apply_training, global_mean, noi
 Batch = dict[str, Float[Array, "b h w 3"]]
 
 
-@dataclass(frozen=True)
-class PairedTask:
+@dataclass(frozen=True, kw_only=True)
+class PairedTask(AdversarialTask):
     """Learns source -> target.
 
     Attributes:
         generator: a translation generator, `(source, noise, train=) -> image or LookOutput`.
         discriminator: a conditional critic, `(images, condition, train=) -> logits`.
-        loss: the adversarial game.
         crop: side of the square that is learned from, in pixels; raw batches may be larger, so
             that light from beyond the crop's border is rendered right.
         look: rendered on the device from the sources; None when raw batches carry targets.
         pixels_per_mm: resolution of the photographs on a 24x36 mm frame, for the look.
         adversarial_weight: of the generator's adversarial loss; 0 trains without adversary.
-        discriminator_weight: of the discriminator's adversarial loss.
         blurred_l1_weight: of L1 between blurred `clean` (or image) and target.
         l1_weight: of plain L1 between image and target (pix2pix: 100).
         blur_size: taps of the blur, see `losses.blur`.
-        penalties: gradient penalties on the discriminator.
-        augment: policy of DiffAugment on what the critic is given; "" = none.
         flip: whether pairs are mirrored at random.
     """
 
-    generator: nn.Module
-    discriminator: nn.Module
-    loss: AdversarialLoss
     crop: int
     look: Look | None
     pixels_per_mm: float
     adversarial_weight: float = 1.0
-    discriminator_weight: float = 1.0
     blurred_l1_weight: float = 20.0
     l1_weight: float = 0.0
     blur_size: int = 5
-    penalties: Penalties = Penalties()
-    augment: str = ""
     flip: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuses an unknown augmentation.
-
-        Raises:
-            ValueError: names it.
-        """
-        policy_names(self.augment)
-
-    @property
-    def adversary(self) -> Adversary:
-        """The critic's side."""
-        return Adversary(
-            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
-        )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> tuple[Variables, Variables]:
         """Fresh variables of both players for a prepared batch."""

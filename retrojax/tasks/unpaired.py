@@ -13,12 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from jaxtyping import Array, Float, Key, UInt8
 
-from retrojax.losses import AdversarialLoss, Penalties, l1
-from retrojax.tasks.adversary import Adversary
-from retrojax.tasks.augmentation import policy_names
+from retrojax.losses import l1
+from retrojax.tasks.adversary import AdversarialTask
 from retrojax.tasks.domains import Domains
 from retrojax.tasks.image_pool import empty_pool, recall
 from retrojax.tasks.players import collections_of, merged, split
@@ -37,53 +35,28 @@ DIRECTIONS = ("forward", "backward")
 SIDES = ("target", "source")
 
 
-@dataclass(frozen=True)
-class UnpairedTask:
+@dataclass(frozen=True, kw_only=True)
+class UnpairedTask(AdversarialTask):
     """Learns source -> target and target -> source without pairs.
 
     Attributes:
         generator: the network of both directions, `(source, noise, train=) -> image`.
         discriminator: the network of both critics, `(images, train=) -> logits`.
-        loss: the adversarial game.
         domains: how raw images become those of the two domains.
         adversarial_weight: of each generator's adversarial loss.
-        discriminator_weight: of each critic's adversarial loss.
         cycle_weight: of L1 between an image and its way there and back.
         identity_weight: of L1 between a generator's output on its own target domain and its
             input; 0 = that pass is not made.
         pool_size: images kept of each critic's fakes; 0 = critics see the newest only.
-        penalties: gradient penalties on the critics.
-        augment: policy of DiffAugment on what a critic is given; "" = none.
         initializer: of all weights, see `models.initializers`; "" = as the networks say.
     """
 
-    generator: nn.Module
-    discriminator: nn.Module
-    loss: AdversarialLoss
     domains: Domains
     adversarial_weight: float = 1.0
-    discriminator_weight: float = 1.0
     cycle_weight: float = 10.0
     identity_weight: float = 5.0
     pool_size: int = 50
-    penalties: Penalties = Penalties()
-    augment: str = ""
     initializer: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuses an unknown augmentation.
-
-        Raises:
-            ValueError: names it.
-        """
-        policy_names(self.augment)
-
-    @property
-    def adversary(self) -> Adversary:
-        """One critic's side."""
-        return Adversary(
-            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
-        )
 
     def init(self, key: Key[Array, ""], batch: Batch) -> tuple[Variables, Variables]:
         """Fresh variables of both players, each with the two networks' names below the collections.

@@ -212,6 +212,28 @@ def test_zooming_shrinks_each_axis_alike_for_a_step_and_never_below_the_window()
     assert np.abs(down - right).max() > 0.3, "each axis has a factor of its own"
 
 
+def test_with_zoom_windows_are_cells_of_a_grid_laid_anywhere():
+    """20 rows hold two windows of 8 with 4 to spare, 30 columns three with 6 to spare."""
+    batch = np.concatenate([b["source"] for b in run(made(1), batch_size=64, steps=5, zoom=0.999)])
+    tops, lefts = batch[:, 0, 0, 1], batch[:, 0, 0, 2]
+    assert set(tops) == {*range(0, 5), *range(8, 13)}
+    assert set(lefts) == {*range(0, 7), *range(8, 15), *range(16, 23)}
+
+
+def test_images_of_another_size_come_from_their_step_on():
+    small = made(1)
+    data = replace(made(1), later=cut_to(small, 9), later_from=3)
+    assert equal(run(data)[:3], run(small)[:3])
+    assert equal(run(data)[3:], run(cut_to(small, 9))[3:])
+    assert equal(run(data, first_step=5, steps=2), run(data)[5:])
+
+
+def cut_to(data, size):
+    """The photographs cut to a square of `size` pixels."""
+    cut = [Photo(photo.name, photo.source[:size, :size], None) for photo in data.train]
+    return replace(data, train=Photos(len(cut), cut.__getitem__))
+
+
 def test_a_zoom_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"zoom 0\.0 must be above 0"):
         run(made(), zoom=0.0)

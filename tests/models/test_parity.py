@@ -9,14 +9,12 @@ instance norm, is not compared.
 
 import functools
 import json
-import re
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from retrojax.inference.torch_layout import (
     from_torch,
@@ -34,6 +32,7 @@ from retrojax.models import (
     SinCUTDiscriminator,
     SinCUTGenerator,
 )
+from tests.goldens.layout import ported
 from tests.goldens.recipe import digest, values, weight
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "networks.npz")
@@ -78,43 +77,6 @@ def inputs_of(name):
     return [jnp.asarray(ours(values(f"{name}.input.{i}", tuple(s)))) for i, s in enumerate(shapes)]
 
 
-def rearranged(name, key, array):
-    """A parameter of R3GAN or SinCUT from PyTorch's layout in ours: the same elements."""
-    if key == "collect.weight":
-        return array[:, 0].transpose(1, 2, 0)
-    if key == "basis":
-        return array.transpose(1, 2, 0)
-    if key == "model.up.weight":
-        return array.transpose(2, 3, 0, 1)
-    if key == "model.dense.weight":
-        # What is flattened is c, h, w there and h, w, c here.
-        array = array.reshape(len(array), -1, 4, 4).transpose(2, 3, 1, 0)
-        return array.reshape(-1, array.shape[-1])
-    if array.ndim == 4:
-        array = array.transpose(2, 3, 1, 0)
-        return array[0, 0] if name.startswith("r3gan") and len(array) == 1 else array
-    return array.T if array.ndim == 2 and key != "classes_embedding" else array
-
-
-def ported(name):
-    """Variables of R3GAN or SinCUT, and the function that gives gradients PyTorch's layout."""
-    state, paths, flat = state_of(name), {}, {}
-    for key, array in state.items():
-        path = key.removeprefix("model.").replace(".", "/")
-        paths[key] = "collect" if key == "collect.weight" else re.sub("/weight$", "/kernel", path)
-        flat[paths[key]] = rearranged(name, key, array)
-
-    def back(variables):
-        found, out = flatten_dict(variables["params"], sep="/"), {}
-        for key, array in state.items():
-            places = rearranged(name, key, np.arange(array.size).reshape(array.shape))
-            out[key] = np.zeros(array.shape, np.float32)
-            out[key].ravel()[places.ravel()] = np.asarray(found[paths[key]]).ravel()
-        return out
-
-    return {"params": unflatten_dict(flat, sep="/")}, back
-
-
 R3GAN = {"widths": (16, 16, 8), "group_channels": 4, "blocks": 1}
 LABELS = jnp.asarray([3, 1])
 OTHERS = {
@@ -138,7 +100,7 @@ def network(name):
         return heads_from_torch(state_of(name)), run, heads_to_torch
     if name in OTHERS:
         module = OTHERS[name]
-        variables, back = ported(name)
+        variables, back = ported(name, state_of(name))
 
         def run(variables, x):
             if name == "sincut-generator":

@@ -66,6 +66,17 @@ def test_diff_augment_cuts_a_clipped_square_of_half_the_side():
     assert heights.max() == widths.max() == 8 and heights.min() == widths.min() == 4
 
 
+def test_diff_augment_by_default_moves_and_cuts_and_leaves_colours_alone():
+    images = jax.random.uniform(jax.random.key(3), (40, 16, 16, 3), minval=0.5)
+    both = diff_augment(jax.random.key(4), images, policy="translation,cutout")
+    out = np.asarray(diff_augment(jax.random.key(4), images, policy="default"))
+    np.testing.assert_array_equal(out, both)
+    known = {pixel.tobytes() for pixel in np.asarray(images).reshape(-1, 3)}
+    assert {pixel.tobytes() for pixel in out.reshape(-1, 3)} - known == {
+        np.zeros(3, "f4").tobytes()
+    }
+
+
 def test_diff_augment_of_colour_keeps_greys_grey_and_moves_the_mean_by_the_brightness():
     grey = jnp.broadcast_to(jnp.linspace(-0.5, 0.5, 8)[None, :, None, None], (60, 8, 8, 3))
     out = np.asarray(diff_augment(jax.random.key(2), grey, policy="color"))

@@ -35,8 +35,8 @@ def game():
         name: rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8) for name in ("source", "target")
     }
     task = make_task(initializer="normal")
-    batch = task.prepare(raw, jax.random.key(0))
-    generator, discriminator = task.init(jax.random.key(1), batch)
+    batch = jax.jit(task.prepare)(raw, jax.random.key(0))
+    generator, discriminator = jax.jit(task.init)(jax.random.key(1), batch)
     return task, batch, generator, discriminator
 
 
@@ -46,7 +46,7 @@ def network(task, generator):
 
 def test_queries_are_features_of_the_result_and_keys_those_of_the_source(game):
     task, batch, generator, _ = game
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     variables = network(task, generator)
     image, features = task.generator.apply(variables, batch["source"], taps=LAYERS)
     np.testing.assert_allclose(outputs["fake"], image, atol=1e-5)
@@ -64,20 +64,23 @@ def test_keys_are_stopped_and_queries_teach_encoder_and_head(game):
     task, batch, generator, _ = game
 
     def total(params, name):
-        outputs, _ = task.generate({"params": params}, batch, jax.random.key(2))
+        outputs, _ = jax.jit(task.generate)({"params": params}, batch, jax.random.key(2))
         return sum((x[..., 0] ** 2).sum() for x in outputs[name])
 
-    keys = jax.grad(total)(generator["params"], "key_source")
+    gradient = jax.jit(jax.grad(total), static_argnums=1)
+    keys = gradient(generator["params"], "key_source")
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(keys))
-    queries = jax.grad(total)(generator["params"], "query_source")
+    queries = gradient(generator["params"], "query_source")
     for part in ("network", "head"):
         assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(queries[part])) > 0
 
 
 def test_the_loss_is_adversarial_plus_half_of_each_contrast(game):
     task, batch, generator, discriminator = game
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
-    total, (_, metrics) = task.generator_loss(discriminator, outputs, batch, jax.random.key(3))
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
+    total, (_, metrics) = jax.jit(task.generator_loss)(
+        discriminator, outputs, batch, jax.random.key(3)
+    )
     expected = metrics["g/adversarial"] + 0.5 * (metrics["g/nce_source"] + metrics["g/nce_target"])
     np.testing.assert_allclose(total, expected, rtol=1e-6)
     # Cosines lie in [-1, 1]: the worst that can be is all other patches alike, the own opposite.
@@ -87,9 +90,11 @@ def test_the_loss_is_adversarial_plus_half_of_each_contrast(game):
 def test_without_identity_the_target_does_not_pass_the_generator(game):
     task, batch, generator, discriminator = game
     task = replace(task, identity=False, nce_weight=10.0)
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     assert set(outputs) == {"fake", "query_source", "key_source"}
-    total, (_, metrics) = task.generator_loss(discriminator, outputs, batch, jax.random.key(3))
+    total, (_, metrics) = jax.jit(task.generator_loss)(
+        discriminator, outputs, batch, jax.random.key(3)
+    )
     expected = metrics["g/adversarial"] + 10 * metrics["g/nce_source"]
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 

@@ -63,12 +63,12 @@ def test_a_look_is_rendered_before_the_crop():
 
 def test_as_many_images_are_made_as_the_batch_has_and_each_from_its_own_latent(raw):
     task = make_task()
-    batch = task.prepare(raw, jax.random.key(0))
-    generator, _ = task.init(jax.random.key(1), batch)
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
+    batch = jax.jit(task.prepare)(raw, jax.random.key(0))
+    generator, _ = jax.jit(task.init)(jax.random.key(1), batch)
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     assert outputs.shape == (6, 8, 8, 3) and outputs.dtype == jnp.float32
     half = {"real": batch["real"][:3]}
-    fewer, _ = task.generate(generator, half, jax.random.key(2))
+    fewer, _ = jax.jit(task.generate)(generator, half, jax.random.key(2))
     np.testing.assert_allclose(outputs[:3], fewer, atol=1e-6)
     assert len(np.unique(np.asarray(outputs).reshape(6, -1), axis=0)) == 6
 
@@ -78,7 +78,7 @@ def test_batch_norm_of_the_generator_reaches_the_state(raw):
     big = {"source": raw["source"].repeat(6, axis=1).repeat(6, axis=2)}
     task = make_task(generator=DCGANGenerator(features=1, latent_size=5), size=64)
     optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
-    players = task.init(jax.random.key(0), task.prepare(big, jax.random.key(0)))
+    players = jax.jit(task.init)(jax.random.key(0), jax.jit(task.prepare)(big, jax.random.key(0)))
     state = init_state(jax.random.key(1), *players, optimizers, ema=False)
     before = jax.device_get(state.generator.collections)
     state, _ = jax.jit(make_step(task, optimizers))(state, big)
@@ -103,9 +103,9 @@ def test_penalties_reach_the_discriminator_alone(penalty, raw):
 def test_a_critic_is_shown_augmented_images_and_teaches_through_them(raw):
     """Cutout hides a quarter or more of what the generator made: no gradient comes from there."""
     task = make_task(augment="cutout")
-    batch = task.prepare(raw, jax.random.key(0))
-    generator, discriminator = task.init(jax.random.key(1), batch)
-    fake, _ = task.generate(generator, batch, jax.random.key(2))
+    batch = jax.jit(task.prepare)(raw, jax.random.key(0))
+    generator, discriminator = jax.jit(task.init)(jax.random.key(1), batch)
+    fake, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
 
     def loss(task, images):
         return task.generator_loss(discriminator, images, batch, jax.random.key(3))[0]
@@ -114,4 +114,7 @@ def test_a_critic_is_shown_augmented_images_and_teaches_through_them(raw):
     assert (hidden > 0.05).all() and (hidden <= 0.3).all()
     shown = (jax.grad(lambda x: loss(make_task(), x))(fake) == 0).all(-1).mean()
     assert shown < 0.01
-    assert loss(task, fake) != task.generator_loss(discriminator, fake, batch, jax.random.key(4))[0]
+    assert (
+        loss(task, fake)
+        != jax.jit(task.generator_loss)(discriminator, fake, batch, jax.random.key(4))[0]
+    )

@@ -24,13 +24,13 @@ def game():
     )
     rng = np.random.default_rng(0)
     raw = {n: rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8) for n in ("source", "target")}
-    batch = task.prepare(raw, jax.random.key(0))
-    return task, batch, *task.init(jax.random.key(1), batch)
+    batch = jax.jit(task.prepare)(raw, jax.random.key(0))
+    return task, batch, *jax.jit(task.init)(jax.random.key(1), batch)
 
 
 def test_the_loss_is_adversarial_plus_the_weighted_distance_to_the_source(game):
     task, batch, generator, discriminator = game
-    fake, _ = task.generate(generator, batch, jax.random.key(2))
+    fake, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     total, (_, metrics) = task.generator_loss(discriminator, fake, batch, jax.random.key(3))
     logits = task.discriminator.apply(discriminator, fake)
     expected = 0.5 * ((logits - 1) ** 2).mean() + 3 * blurred_l1(fake, batch["source"]).mean()
@@ -49,7 +49,7 @@ def test_only_a_joint_look_learns_its_colours_from_the_critic(game, joint, learn
         fake, _ = task.generate({"params": params}, batch, jax.random.key(2))
         return task.generator_loss(discriminator, fake, batch, jax.random.key(3))[0]
 
-    gradients = jax.grad(loss)(generator["params"])
+    gradients = jax.jit(jax.grad(loss))(generator["params"])
     colour = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(gradients["colour"]))
     grain = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(gradients["texture_out"]))
     assert (colour > 0) == learns and grain > 0

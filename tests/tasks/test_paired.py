@@ -25,16 +25,16 @@ def make_task(loss="lsgan", **changes) -> PairedTask:
     return replace(task, **changes)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def raw():
     return np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def game(raw):
     task = make_task()
-    batch = task.prepare({"source": raw}, jax.random.key(1))
-    generator, discriminator = task.init(jax.random.key(0), batch)
+    batch = jax.jit(task.prepare)({"source": raw}, jax.random.key(1))
+    generator, discriminator = jax.jit(task.init)(jax.random.key(0), batch)
     return task, batch, generator, discriminator
 
 
@@ -49,7 +49,7 @@ def test_a_prepared_batch_is_float_in_range_and_cropped(raw):
 def test_the_target_is_the_look_of_this_very_source(raw):
     """With grain off the look of a crop is a function of the crop and its surroundings."""
     task = make_task(look=Look(tone=look("sepia").tone))
-    batch = task.prepare({"source": raw}, jax.random.key(1))
+    batch = jax.jit(task.prepare)({"source": raw}, jax.random.key(1))
     unit = lambda x: x / 2 + 0.5  # noqa: E731
     expected = jax.vmap(lambda x: render(jax.random.key(9), x, task.look))(unit(batch["source"]))
     np.testing.assert_allclose(unit(batch["target"]), expected, atol=1e-5)
@@ -57,7 +57,7 @@ def test_the_target_is_the_look_of_this_very_source(raw):
 
 def test_real_pairs_are_flipped_together_and_otherwise_left_alone(raw):
     task = make_task(look=None)
-    batch = task.prepare({"source": raw, "target": 255 - raw}, jax.random.key(1))
+    batch = jax.jit(task.prepare)({"source": raw, "target": 255 - raw}, jax.random.key(1))
     np.testing.assert_allclose(batch["target"], -batch["source"], atol=1e-6)
     middle = raw[:, 4:20, 4:20] / np.float32(127.5) - 1
     for made, kept in zip(batch["source"], middle, strict=True):
@@ -77,11 +77,11 @@ def test_the_adversary_teaches_the_texture_and_the_reconstruction_the_colour(gam
     task, batch, generator, discriminator = game
 
     def loss(params, task):
-        outputs, _ = task.generate({"params": params}, batch, jax.random.key(2))
+        outputs, _ = jax.jit(task.generate)({"params": params}, batch, jax.random.key(2))
         return task.generator_loss(discriminator, outputs, batch, jax.random.key(3))[0]
 
     def touched(task):
-        gradients = jax.grad(loss)(generator["params"], task)
+        gradients = jax.jit(jax.grad(loss))(generator["params"], task)
         return {
             name
             for name, g in gradients.items()
@@ -98,18 +98,18 @@ def test_the_adversary_teaches_the_texture_and_the_reconstruction_the_colour(gam
 def test_without_adversarial_weight_the_discriminator_is_not_consulted(game):
     task, batch, generator, discriminator = game
     task = replace(task, adversarial_weight=0.0)
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     broken = jax.tree.map(lambda x: x * jnp.nan, discriminator)
-    loss, _ = task.generator_loss(broken, outputs, batch, jax.random.key(3))
+    loss, _ = jax.jit(task.generator_loss)(broken, outputs, batch, jax.random.key(3))
     assert np.isfinite(loss)
 
 
 @pytest.mark.parametrize("name", ["r1", "r2", "gradient"])
 def test_a_penalty_adds_its_weighted_value_to_the_discriminators_loss(game, name):
     task, batch, generator, discriminator = game
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     key = jax.random.key(4)
-    plain, _ = task.discriminator_loss(discriminator, outputs, batch, key)
+    plain, _ = jax.jit(task.discriminator_loss)(discriminator, outputs, batch, key)
     with_penalty = replace(task, penalties=Penalties(**{name: 6.0}))
     total, (_, metrics) = with_penalty.discriminator_loss(discriminator, outputs, batch, key)
     value = metrics["d/gradient_penalty" if name == "gradient" else f"d/{name}"]
@@ -126,8 +126,8 @@ def test_r1_differentiates_the_judged_image_only(game):
     blind = jax.tree.map(lambda x: x, discriminator)
     blind["params"]["conv_0"]["kernel"] = kernel.at[:, :, 3:].set(0.0)
     task = replace(task, penalties=Penalties(r1=1.0))
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
-    _, (_, metrics) = task.discriminator_loss(blind, outputs, batch, jax.random.key(4))
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
+    _, (_, metrics) = jax.jit(task.discriminator_loss)(blind, outputs, batch, jax.random.key(4))
     assert metrics["d/r1"] == 0.0
 
 
@@ -135,11 +135,11 @@ def test_r1_differentiates_the_judged_image_only(game):
 def test_the_generators_loss_is_the_formula_on_the_critics_logits(game, loss):
     _, batch, generator, discriminator = game
     task = make_task(loss, blurred_l1_weight=0.0, adversarial_weight=0.5)
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     judge = lambda x: task.discriminator.apply(discriminator, x, batch["source"])  # noqa: E731
     formula = adversarial_loss(loss).generator
     expected = 0.5 * formula(judge(batch["target"]), judge(outputs.image)).mean()
-    got, _ = task.generator_loss(discriminator, outputs, batch, jax.random.key(3))
+    got, _ = jax.jit(task.generator_loss)(discriminator, outputs, batch, jax.random.key(3))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 

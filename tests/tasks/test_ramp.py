@@ -40,10 +40,12 @@ def test_penalties_and_augmentation_follow_the_images_seen(task):
     assert float(late["penalty_factor"]) == pytest.approx(0.1)
     assert float(late["probability"]) == 1.0
 
-    generator, discriminator = task.init(jax.random.key(1), early)
-    fake, _ = task.generate(generator, early, jax.random.key(2))
+    generator, discriminator = jax.jit(task.init)(jax.random.key(1), early)
+    fake, _ = jax.jit(task.generate)(generator, early, jax.random.key(2))
     for batch, factor in ((early, 1.0), ({**early, "penalty_factor": jnp.float32(0.25)}, 0.25)):
-        total, (_, metrics) = task.discriminator_loss(discriminator, fake, batch, jax.random.key(3))
+        total, (_, metrics) = jax.jit(task.discriminator_loss)(
+            discriminator, fake, batch, jax.random.key(3)
+        )
         expected = metrics["d/adversarial"] + factor * (metrics["d/r1"] + metrics["d/r2"])
         np.testing.assert_allclose(total, expected, rtol=1e-6)
 

@@ -71,7 +71,7 @@ def game(name, **changes):
 
     def start():
         example = {n: jnp.zeros((config.batch_size, side, side, 3), jnp.uint8) for n in names}
-        players = task.init(KEY, task.prepare(example, KEY))
+        players = jax.jit(task.init)(KEY, jax.jit(task.prepare)(example, KEY))
         return init_state(KEY, *players, optimizers, ema=False)
 
     state = jax.eval_shape(start)

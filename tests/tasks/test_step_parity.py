@@ -7,7 +7,6 @@ normalisation have no true gradient and are not in the file.
 """
 
 import json
-import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from retrojax.inference.torch_layout import (
     from_torch,
@@ -43,8 +41,8 @@ from retrojax.tasks.unpaired import UnpairedTask
 from retrojax.training.optimizers import make_optimizer
 from retrojax.training.state import init_state
 from retrojax.training.step import make_step
+from tests.goldens.layout import ported
 from tests.goldens.recipe import pictures, places, values, weight
-from tests.models.test_parity import rearranged
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "steps.npz")
 MANIFEST = json.loads(str(GOLDENS["manifest"]))
@@ -73,21 +71,7 @@ def imported(case, name):
         )
         module = {**GENERATORS, **DISCRIMINATORS}[found.name](**found.options)
         return module, found.variables, lambda variables: to_torch(module, variables)
-    paths, flat = {}, {}
-    for key, array in state.items():
-        path = key.removeprefix("model.").replace(".", "/")
-        paths[key] = "collect" if key == "collect.weight" else re.sub("/weight$", "/kernel", path)
-        flat[paths[key]] = rearranged(case, key, array)
-
-    def back(variables):
-        found, out = flatten_dict(variables["params"], sep="/"), {}
-        for key, array in state.items():
-            at = rearranged(case, key, np.arange(array.size).reshape(array.shape))
-            out[key] = np.zeros(array.shape, np.float32)
-            out[key].ravel()[at.ravel()] = np.asarray(found[paths[key]]).ravel()
-        return out
-
-    return OTHERS[case, name], {"params": unflatten_dict(flat, sep="/")}, back
+    return OTHERS[case, name], *ported(case, state)
 
 
 def raw(case):
@@ -118,19 +102,17 @@ def build(case, modules):
     domains = Domains(crop=16, flip=False)
     if case == "pix2pix":
         return PairedTask(
-            modules["generator"], modules["discriminator"], adversarial_loss("bce"), crop=16,
-            look=None, pixels_per_mm=14.0, discriminator_weight=0.5, blurred_l1_weight=0.0,
+            **modules, loss=adversarial_loss("bce"), crop=16, look=None, pixels_per_mm=14.0, discriminator_weight=0.5, blurred_l1_weight=0.0,
             l1_weight=100.0, flip=False,
         )  # fmt: skip
     if case == "cyclegan":
         return UnpairedTask(
-            modules["forward"], modules["target"], adversarial_loss("lsgan"), domains,
-            adversarial_weight=2.0,
+            generator=modules["forward"], discriminator=modules["target"],
+            loss=adversarial_loss("lsgan"), domains=domains, adversarial_weight=2.0,
         )  # fmt: skip
     if case == "r3gan":
         return FixedLatents(
-            modules["generator"], modules["discriminator"], adversarial_loss("relativistic"),
-            size=16, flip=False, penalties=Penalties(r1=0.3, r2=0.3),
+            **modules, loss=adversarial_loss("relativistic"), size=16, flip=False, penalties=Penalties(r1=0.3, r2=0.3),
         )  # fmt: skip
     options = {
         "cut": {"adversarial_weight": 2.0},
@@ -140,8 +122,9 @@ def build(case, modules):
                    "all_negatives": True, "penalties": Penalties(r1=1.0)},
     }[case]  # fmt: skip
     return (Flipped if case == "fastcut" else ContrastiveTask)(
-        modules["network"], modules["head"], modules["discriminator"],
-        adversarial_loss("bce" if case == "sincut" else "lsgan"), domains,
+        generator=modules["network"], head=modules["head"],
+        discriminator=modules["discriminator"],
+        loss=adversarial_loss("bce" if case == "sincut" else "lsgan"), domains=domains,
         layers=(0, 2, 3) if case == "sincut" else (0, 4, 8, 12), **options,
     )  # fmt: skip
 
@@ -207,8 +190,8 @@ def test_a_step_is_pytorchs(case, monkeypatch):
     variables = {name: network[1] for name, network in networks.items()}
     generator, discriminator = (joined(own, variables) for own in names)
     if case == "cyclegan":
-        batch = task.prepare(raw(case), jax.random.key(0))
-        discriminator["pool"] = task.init(jax.random.key(0), batch)[1]["pool"]
+        batch = jax.jit(task.prepare)(raw(case), jax.random.key(0))
+        discriminator["pool"] = jax.jit(task.init)(jax.random.key(0), batch)[1]["pool"]
     rate = MANIFEST[case]["rate"]
     b1, b2 = {"sincut": (0.0, 0.99), "r3gan": (0.0, 0.9)}.get(case, (0.5, 0.999))
     optimizers = tuple(make_optimizer("adam", rate, b1=b1, b2=b2) for _ in range(2))

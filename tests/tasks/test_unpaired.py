@@ -48,9 +48,9 @@ def raw():
 @pytest.fixture(scope="module")
 def played(raw):
     task = make_task()
-    batch = task.prepare(raw, jax.random.key(0))
-    generator, discriminator = task.init(jax.random.key(1), batch)
-    outputs, _ = task.generate(generator, batch, jax.random.key(2))
+    batch = jax.jit(task.prepare)(raw, jax.random.key(0))
+    generator, discriminator = jax.jit(task.init)(jax.random.key(1), batch)
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
     return task, batch, generator, discriminator, outputs
 
 
@@ -75,7 +75,9 @@ def test_every_output_is_the_application_it_is_named_for(played):
 
 def test_the_generators_loss_is_the_sum_of_its_terms_with_their_weights(played):
     task, batch, _, discriminator, outputs = played
-    total, (_, metrics) = task.generator_loss(discriminator, outputs, batch, jax.random.key(0))
+    total, (_, metrics) = jax.jit(task.generator_loss)(
+        discriminator, outputs, batch, jax.random.key(0)
+    )
     by_hand = 0.0
     for side in ("source", "target"):
         critic = {"params": discriminator["params"][side]}
@@ -101,7 +103,7 @@ def test_each_critic_learns_from_its_own_domain_alone(played):
             variables = {**discriminator, "params": params}
             return task.discriminator_loss(variables, outputs, batch, jax.random.key(0))[0]
 
-        return jax.grad(loss)(discriminator["params"])
+        return jax.jit(jax.grad(loss))(discriminator["params"])
 
     before = gradients(outputs, batch)
     after = gradients({**outputs, "fake_source": outputs["fake_source"] * 0.5}, batch)
@@ -120,7 +122,7 @@ def test_each_critic_learns_from_its_own_domain_alone(played):
 def test_pools_fill_step_by_step_and_survive_in_the_state(raw):
     task = make_task()
     optimizers = (make_optimizer("sgd", 1e-3), make_optimizer("sgd", 1e-3))
-    players = task.init(jax.random.key(1), task.prepare(raw, jax.random.key(0)))
+    players = jax.jit(task.init)(jax.random.key(1), jax.jit(task.prepare)(raw, jax.random.key(0)))
     state = init_state(jax.random.key(2), *players, optimizers, ema=False)
     step = jax.jit(make_step(task, optimizers, order="simultaneous"))
     counts = []
@@ -135,10 +137,10 @@ def test_pools_fill_step_by_step_and_survive_in_the_state(raw):
 def test_learns_the_other_domains_colours(raw):
     task = make_task(cycle_weight=1.0, identity_weight=0.0)
     optimizers = (make_optimizer("adam", 1e-2), make_optimizer("adam", 1e-2))
-    players = task.init(jax.random.key(1), task.prepare(raw, jax.random.key(0)))
+    players = jax.jit(task.init)(jax.random.key(1), jax.jit(task.prepare)(raw, jax.random.key(0)))
     state = init_state(jax.random.key(2), *players, optimizers, ema=False)
     step = jax.jit(make_step(task, optimizers, order="simultaneous"))
-    batch = task.prepare(raw, jax.random.key(0))
+    batch = jax.jit(task.prepare)(raw, jax.random.key(0))
 
     def off(state):
         image = task.sample(state.sampling_variables, batch, jax.random.key(0))["image"]

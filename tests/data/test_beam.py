@@ -1,0 +1,66 @@
+"""Preparation by Apache Beam's local runner writes the records that plain preparation writes."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from retrojax.data import open_data
+from retrojax.data.builder import prepare
+from retrojax.data.photo_files import find_photos, match_pairs
+
+# TFDS with the protobuf that Beam asks for.
+pytestmark = pytest.mark.filterwarnings("ignore:label.. is deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Photographs of different sizes, larger and smaller than they are trained on; one broken."""
+    rng = np.random.default_rng(0)
+    for index in range(7):
+        for side in ("a", "b"):
+            path = tmp_path / side / f"{index}.png"
+            path.parent.mkdir(exist_ok=True)
+            pixels = rng.integers(0, 255, (20 + 5 * index, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+    (tmp_path / "a" / "3x.jpg").write_bytes(b"no picture")
+    (tmp_path / "b" / "3x.jpg").write_bytes(b"no picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_beam_writes_what_plain_preparation_writes(folder, pairs):
+    pytest.importorskip("apache_beam")
+    a, b = folder / "a", folder / "b"
+    files = match_pairs(a, b) if pairs else find_photos(a)
+    plain, beam = (
+        prepare(files, photo_size=32, cache_dir=folder / name, label="set", beam=flags)
+        for name, flags in (("plain", None), ("beam", ()))
+    )
+    assert len(beam.records) == len(plain.records) == 7
+    for mine, theirs in zip(beam.records, plain.records, strict=True):
+        assert mine == theirs
+    assert beam._replace(records=()) == plain._replace(records=())
+    assert len(beam.skipped) == 1
+
+
+def test_nothing_readable_is_one_line(folder):
+    pytest.importorskip("apache_beam")
+    for path in (folder / "a").glob("*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(
+        ValueError, match="pipeline failed: The total number of generated examples is 0"
+    ) as caught:
+        open_data(
+            f"folder:{folder / 'a'}", photo_size=32, window=8, cache_dir=folder / "c", beam=()
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_without_beam_one_line_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
+    with pytest.raises(ValueError, match=r"pip install 'retrojax\[beam\]'"):
+        open_data(
+            f"folder:{folder / 'a'}", photo_size=32, window=8, cache_dir=folder / "c", beam=()
+        )
