@@ -20,7 +20,7 @@ from experiments.build import (
 )
 from experiments.config import TranslationConfig
 from experiments.run_parts import Run, claim_folder
-from retrojax.data import open_data, resized_images, split_domains
+from retrojax.data import PhotoData, open_data, resized_images, split_domains
 from retrojax.film import render
 from retrojax.inference.bundle import save_bundle
 from retrojax.inference.geometry import geometry

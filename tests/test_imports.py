@@ -140,7 +140,8 @@ def test_every_imported_library_is_declared_and_every_declared_one_is_used():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     required = {requirement_name(text) for text in project["dependencies"]}
     extras = project["optional-dependencies"]
-    optional = {requirement_name(t) for t in (*extras["tensorboard"], *extras["bench"])}
+    named = (*extras["tensorboard"], *extras["bench"], *extras["beam"])
+    optional = {requirement_name(text) for text in named}
     owners = metadata.packages_distributions()
     used = set()
     for path in sources():

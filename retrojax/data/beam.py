@@ -5,6 +5,9 @@ order; which files they are spread over may differ. Needs the extra `beam`. Pipe
 machines need a cache folder that all of them see.
 """
 
+# The extra `beam` may be absent.
+# pyright: reportMissingImports=false
+
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final

@@ -9,21 +9,32 @@ of any order, are again these three, and a gradient penalty (reverse over revers
 operation. JAX's own rules reach convolutions whose kernel is larger than their input; XLA then
 swaps the operands (`rhs_reversal` in the compiled program) and leaves its fast paths.
 
+How each is computed depends on the backend: `conv_direct.py` has XLA's convolutions, `conv_cpu.py`
+other forms of the same sums where these are faster on CPU. Lowering chooses, by the platform.
+
 Contract: NHWC images; `w` is [kh, kw, in, out] of `conv`, the same array for all three functions;
 `pads` are the zeros that `conv` adds ((top, bottom), (left, right)), negative = cropped; the
 computation runs in the type of the images, whatever the kernel's, and weight gradients are summed
 in float32 at least. Reverse mode only, any order: forward mode (`jvp`) raises TypeError.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
-Size = tuple[int, int]
+from retrojax.models.conv_cpu import cpu_conv, cpu_transpose, cpu_weight_gradient
+from retrojax.models.conv_direct import (
+    Pads,
+    Size,
+    direct_conv,
+    direct_transpose,
+    direct_weight_gradient,
+)
 
 
 def same_pads(size: Size, kernel: Size, stride: int) -> Pads:
@@ -54,6 +65,13 @@ def conv_size(size: Size, kernel: Size, stride: int, pads: Pads) -> Size:
     return (padded[0] - kernel[0]) // stride + 1, (padded[1] - kernel[1]) // stride + 1
 
 
+def _by_backend(cpu: Callable, other: Callable, a: Array, b: Array, *geometry: Any) -> Array:
+    """One of two functions of equal value, chosen when the program is lowered for a platform."""
+    return lax.platform_dependent(
+        a, b, cpu=lambda a, b: cpu(a, b, *geometry), default=lambda a, b: other(a, b, *geometry)
+    )
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def conv(
     x: Float[Array, "b h w i"], w: Float[Array, "kh kw i o"], stride: int, pads: Pads
@@ -74,28 +92,13 @@ def conv(
         ValueError: if the kernel is larger than the padded input.
     """
     conv_size((x.shape[1], x.shape[2]), (w.shape[0], w.shape[1]), stride, pads)
-    return lax.conv_general_dilated(
-        x, w.astype(x.dtype), (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return _by_backend(cpu_conv, direct_conv, x, w, stride, pads)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
     """Transpose of `conv` in its input; `size`, because a stride may leave rows of x unread."""
-    dilated = [(n - 1) * stride + 1 for n in y.shape[1:3]]
-    lows = [k - 1 - lo for k, (lo, _) in zip(w.shape[:2], pads, strict=True)]
-    full = [
-        (lo, n + k - 1 - d - lo)
-        for n, k, d, lo in zip(size, w.shape[:2], dilated, lows, strict=True)
-    ]
-    return lax.conv_general_dilated(
-        y,
-        lax.rev(w.astype(y.dtype), (0, 1)),
-        (1, 1),
-        full,
-        lhs_dilation=(stride, stride),
-        dimension_numbers=("NHWC", "HWOI", "NHWC"),
-    )
+    return _by_backend(cpu_transpose, direct_transpose, y, w, stride, pads, size)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -114,37 +117,7 @@ def weight_gradient(
     Returns:
         The gradient of <y, conv(x, w)> with respect to w, in float32 at least.
     """
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    # Whichever map is larger must play the image and the other the kernel: a kernel larger than
-    # its image is what makes XLA swap the operands.
-    if y.shape[1] * y.shape[2] > x.shape[1] * x.shape[2]:
-        full = [
-            (k - 1 - lo, n + lo - (m - 1) * stride - 1)
-            for k, n, m, (lo, _) in zip(kernel, x.shape[1:3], y.shape[1:3], pads, strict=True)
-        ]
-        mirrored = lax.conv_general_dilated(
-            y,
-            x,
-            (1, 1),
-            full,
-            lhs_dilation=(stride, stride),
-            dimension_numbers=("CHWN", "IHWO", "HWNC"),
-            preferred_element_type=wide,
-        )
-        return lax.rev(mirrored, (0, 1)).swapaxes(2, 3)
-    full = [
-        (lo, k + (m - 1) * stride - n - lo)
-        for k, n, m, (lo, _) in zip(kernel, x.shape[1:3], y.shape[1:3], pads, strict=True)
-    ]
-    return lax.conv_general_dilated(
-        x,
-        y,
-        (1, 1),
-        full,
-        rhs_dilation=(stride, stride),
-        dimension_numbers=("CHWN", "IHWO", "HWNC"),
-        preferred_element_type=wide,
-    )
+    return _by_backend(cpu_weight_gradient, direct_weight_gradient, x, y, stride, pads, kernel)
 
 
 def conv_transpose(

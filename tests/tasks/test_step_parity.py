@@ -102,7 +102,8 @@ def build(case, modules):
     domains = Domains(crop=16, flip=False)
     if case == "pix2pix":
         return PairedTask(
-            **modules, loss=adversarial_loss("bce"), crop=16, look=None, pixels_per_mm=14.0, discriminator_weight=0.5, blurred_l1_weight=0.0,
+            **modules, loss=adversarial_loss("bce"), crop=16, look=None, pixels_per_mm=14.0,
+            discriminator_weight=0.5, blurred_l1_weight=0.0,
             l1_weight=100.0, flip=False,
         )  # fmt: skip
     if case == "cyclegan":
@@ -112,7 +113,8 @@ def build(case, modules):
         )  # fmt: skip
     if case == "r3gan":
         return FixedLatents(
-            **modules, loss=adversarial_loss("relativistic"), size=16, flip=False, penalties=Penalties(r1=0.3, r2=0.3),
+            **modules, loss=adversarial_loss("relativistic"), size=16, flip=False,
+            penalties=Penalties(r1=0.3, r2=0.3),
         )  # fmt: skip
     options = {
         "cut": {"adversarial_weight": 2.0},

@@ -1,0 +1,146 @@
+"""Convolution, its transpose and its weight gradient in the forms that are fastest on CPU.
+
+XLA's convolutions there are slow for some shapes: few positions and many channels, weight gradients
+of nearly all maps, three channels. The same sums as matrix products are 1.2 to 12 times faster. The
+rules below are those of the shapes in `benchmarks/operations.py`, measured on two cores (jax
+0.10.2); what they chose and gained stands in docs/performance.md.
+
+Contract: the functions of `conv_direct.py` up to the order of summation.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+from retrojax.models.conv_direct import (
+    Pads,
+    Size,
+    direct_conv,
+    direct_transpose,
+    direct_weight_gradient,
+)
+
+# Images whose weight gradients or transposes are computed together.
+CHUNK = 4
+
+
+def cpu_conv(x: Array, w: Array, stride: int, pads: Pads) -> Array:
+    """[b, h, w, i] and [kh, kw, i, o] -> [b, h2, w2, o], in x's type."""
+    size = _conv_size(x, w.shape[:2], stride, pads)
+    if _few_positions(x.shape[0], size, w.shape[3]):
+        unrolled = _unrolled(x, w.shape[:2], stride, pads, size)
+        return unrolled @ w.astype(x.dtype).reshape(-1, w.shape[3])
+    return direct_conv(x, w, stride, pads)
+
+
+def cpu_transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
+    """[b, h2, w2, o] and [kh, kw, i, o] -> [b, *size, i], in y's type."""
+    batch, height, width, outputs = y.shape
+    if _few_positions(batch, (height, width), outputs) or w.shape[2] <= 4:
+        return _painted(y, w, stride, pads, size)
+    if batch > 16 and stride > 1 and batch % CHUNK == 0 and height * width >= 64:
+        parts = [direct_transpose(part, w, stride, pads, size) for part in _chunks(y)]
+        return jnp.concatenate(parts)
+    return direct_transpose(y, w, stride, pads, size)
+
+
+def cpu_weight_gradient(x: Array, y: Array, stride: int, pads: Pads, kernel: Size) -> Array:
+    """[b, h, w, i] and [b, h2, w2, o] -> [*kernel, i, o], in float32 at least."""
+    (batch, height, width, outputs), inputs = y.shape, x.shape[3]
+    taps = kernel[0] * kernel[1]
+    if stride == 1 and outputs <= 4 and 1 < taps * outputs <= 4 * inputs:
+        return _gradient_by_input(x, y, pads, kernel)
+    if _few_positions(batch, (height, width), outputs):
+        return _gradient_by_output(x, y, stride, pads, kernel)
+    if batch <= 16 or taps == 1:
+        return _gradient_by_taps(x, y, stride, pads, kernel)
+    if batch % CHUNK == 0 and height * width >= 256:
+        parts = zip(_chunks(x), _chunks(y), strict=True)
+        return sum(direct_weight_gradient(a, b, stride, pads, kernel) for a, b in parts)
+    return direct_weight_gradient(x, y, stride, pads, kernel)
+
+
+def _few_positions(batch: int, size: Size, outputs: int) -> bool:
+    """Whether the unrolled input is at most twice as large as the kernel."""
+    return batch * size[0] * size[1] <= 2 * outputs
+
+
+def _conv_size(x: Array, kernel: Size, stride: int, pads: Pads) -> Size:
+    height, width = (
+        (n + lo + hi - k) // stride + 1
+        for n, k, (lo, hi) in zip(x.shape[1:3], kernel, pads, strict=True)
+    )
+    return height, width
+
+
+def _chunks(x: Array) -> list[Array]:
+    return jnp.split(x, x.shape[0] // CHUNK)
+
+
+def _shifted(x: Array, kernel: Size, stride: int, pads: Pads, size: Size) -> list[Array]:
+    """For each tap of the kernel the pixels that it meets, [b, *size, i]."""
+    (top, bottom), (left, right) = pads
+    zero = jnp.zeros((), x.dtype)
+    padded = lax.pad(x, zero, ((0, 0, 0), (top, bottom, 0), (left, right, 0), (0, 0, 0)))
+    rows, columns = ((n - 1) * stride + 1 for n in size)
+    return [
+        padded[:, u : u + rows : stride, v : v + columns : stride]
+        for u in range(kernel[0])
+        for v in range(kernel[1])
+    ]
+
+
+def _unrolled(x: Array, kernel: Size, stride: int, pads: Pads, size: Size) -> Array:
+    """What each window sees, [b, *size, kh kw i]."""
+    return jnp.concatenate(_shifted(x, kernel, stride, pads, size), axis=-1)
+
+
+def _painted(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
+    """One product for the stroke of every pixel, then the strokes are added."""
+    (batch, height, width, outputs), (rows, columns, inputs) = y.shape, w.shape[:3]
+    wide = jnp.promote_types(y.dtype, jnp.float32)
+    flat = w.astype(y.dtype).transpose(3, 0, 1, 2).reshape(outputs, -1)
+    strokes = jnp.matmul(y, flat, preferred_element_type=wide)
+    strokes = strokes.reshape(batch, height, width, rows, columns, inputs)
+    spread = [(n - 1) * stride + 1 for n in (height, width)]
+    full = [n + k - 1 for n, k in zip(spread, (rows, columns), strict=True)]
+    zero, gap = jnp.zeros((), wide), stride - 1
+    total = jnp.zeros((batch, *full, inputs), wide)
+    for u in range(rows):
+        for v in range(columns):
+            down = (u, full[0] - spread[0] - u, gap)
+            right = (v, full[1] - spread[1] - v, gap)
+            total += lax.pad(strokes[:, :, :, u, v], zero, ((0, 0, 0), down, right, (0, 0, 0)))
+    edges = [(-lo, n - (f - lo), 0) for n, f, (lo, _) in zip(size, full, pads, strict=True)]
+    return lax.pad(total, zero, ((0, 0, 0), *edges, (0, 0, 0))).astype(y.dtype)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """Sum over examples and pixels of the outer products of their channels, [ca, cb]."""
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
+    return jnp.matmul(a.T, b, preferred_element_type=wide)
+
+
+def _gradient_by_output(x: Array, y: Array, stride: int, pads: Pads, kernel: Size) -> Array:
+    """One product with what each window of the output saw."""
+    seen = _unrolled(x, kernel, stride, pads, y.shape[1:3])
+    return _product(seen, y).reshape(*kernel, x.shape[3], y.shape[3])
+
+
+def _gradient_by_taps(x: Array, y: Array, stride: int, pads: Pads, kernel: Size) -> Array:
+    """A product for each tap."""
+    shifted = _shifted(x, kernel, stride, pads, y.shape[1:3])
+    gradients = [_product(pixels, y) for pixels in shifted]
+    return jnp.stack(gradients).reshape(*kernel, x.shape[3], y.shape[3])
+
+
+def _gradient_by_input(x: Array, y: Array, pads: Pads, kernel: Size) -> Array:
+    """One product with what each pixel of the input gave to, for stride 1."""
+    given = tuple(
+        (k - 1 - lo, n + lo - m)
+        for k, n, m, (lo, _) in zip(kernel, x.shape[1:3], y.shape[1:3], pads, strict=True)
+    )
+    gave = _unrolled(y, kernel, 1, given, x.shape[1:3])
+    gradient = _product(x, gave).reshape(x.shape[3], *kernel, y.shape[3])
+    return lax.rev(gradient, (1, 2)).transpose(1, 2, 0, 3)

@@ -1,0 +1,71 @@
+"""Convolution, its transpose and its weight gradient as XLA's own convolutions.
+
+The forms that every backend has; `conv.py` says what the functions are.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+Size = tuple[int, int]
+
+
+def direct_conv(x: Array, w: Array, stride: int, pads: Pads) -> Array:
+    """[b, h, w, i] and [kh, kw, i, o] -> [b, h2, w2, o], in x's type."""
+    return lax.conv_general_dilated(
+        x, w.astype(x.dtype), (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def direct_transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
+    """[b, h2, w2, o] and [kh, kw, i, o] -> [b, *size, i], in y's type."""
+    dilated = [(n - 1) * stride + 1 for n in y.shape[1:3]]
+    lows = [k - 1 - lo for k, (lo, _) in zip(w.shape[:2], pads, strict=True)]
+    full = [
+        (lo, n + k - 1 - d - lo)
+        for n, k, d, lo in zip(size, w.shape[:2], dilated, lows, strict=True)
+    ]
+    return lax.conv_general_dilated(
+        y,
+        lax.rev(w.astype(y.dtype), (0, 1)),
+        (1, 1),
+        full,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+    )
+
+
+def direct_weight_gradient(x: Array, y: Array, stride: int, pads: Pads, kernel: Size) -> Array:
+    """[b, h, w, i] and [b, h2, w2, o] -> [*kernel, i, o], in float32 at least."""
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    # Whichever map is larger must play the image and the other the kernel: a kernel larger than
+    # its image is what makes XLA swap the operands.
+    if y.shape[1] * y.shape[2] > x.shape[1] * x.shape[2]:
+        full = [
+            (k - 1 - lo, n + lo - (m - 1) * stride - 1)
+            for k, n, m, (lo, _) in zip(kernel, x.shape[1:3], y.shape[1:3], pads, strict=True)
+        ]
+        mirrored = lax.conv_general_dilated(
+            y,
+            x,
+            (1, 1),
+            full,
+            lhs_dilation=(stride, stride),
+            dimension_numbers=("CHWN", "IHWO", "HWNC"),
+            preferred_element_type=wide,
+        )
+        return lax.rev(mirrored, (0, 1)).swapaxes(2, 3)
+    full = [
+        (lo, k + (m - 1) * stride - n - lo)
+        for k, n, m, (lo, _) in zip(kernel, x.shape[1:3], y.shape[1:3], pads, strict=True)
+    ]
+    return lax.conv_general_dilated(
+        x,
+        y,
+        (1, 1),
+        full,
+        rhs_dilation=(stride, stride),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        preferred_element_type=wide,
+    )

@@ -1,0 +1,110 @@
+"""The forms chosen on CPU are the direct ones up to rounding, and each is chosen somewhere."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from retrojax.models import conv_cpu
+from retrojax.models.conv_cpu import cpu_conv, cpu_transpose, cpu_weight_gradient
+from retrojax.models.conv_direct import direct_conv, direct_transpose, direct_weight_gradient
+
+# batch, size, inputs, outputs, kernel, stride, pads, and how the gradient, the convolution and its
+# transpose are computed there.
+SHAPES = {
+    "few positions": (2, (9, 8), 3, 40, 4, 2, ((1, 1), (1, 2)), "output", "unrolled", "painted"),
+    "few, unread rows": (2, (8, 8), 3, 40, 3, 2, ((0, 0), (1, 0)), "output", "unrolled", "painted"),
+    "few, cropped": (1, (9, 7), 5, 40, 3, 1, ((-1, 2), (0, -1)), "output", "unrolled", "painted"),
+    "few, spread": (1, (12, 9), 5, 20, 2, 3, ((0, 1), (1, 0)), "output", "unrolled", "painted"),
+    "one output": (2, (9, 8), 6, 1, 3, 1, ((1, 1), (1, 1)), "input", "direct", "direct"),
+    "one, padded": (2, (5, 4), 6, 1, 4, 1, ((3, 3), (3, 2)), "input", "direct", "direct"),
+    "one, cropped": (2, (9, 8), 6, 1, 3, 1, ((-1, 2), (0, -1)), "input", "direct", "direct"),
+    "small batch": (3, (16, 15), 6, 5, 3, 2, ((1, 1), (0, 1)), "taps", "direct", "direct"),
+    "one pixel": (20, (9, 8), 6, 5, 1, 1, ((0, 0), (0, 0)), "taps", "direct", "direct"),
+    "three inputs": (2, (16, 15), 3, 6, 7, 1, ((3, 3), (3, 3)), "taps", "direct", "painted"),
+    "large batch": (20, (32, 33), 5, 6, 4, 2, ((1, 1), (1, 1)), "chunks", "direct", "chunks"),
+    "odd batch": (18, (32, 33), 5, 6, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
+    "small maps": (20, (8, 9), 5, 6, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
+}
+FORMS = {
+    "output": "_gradient_by_output",
+    "input": "_gradient_by_input",
+    "taps": "_gradient_by_taps",
+    "chunks": "_chunks",
+    "unrolled": "_unrolled",
+    "painted": "_painted",
+}
+
+
+def case(name, dtype="float32"):
+    batch, size, inputs, outputs, kernel, stride, pads, *_ = SHAPES[name]
+    height, width = (
+        (n + lo + hi - kernel) // stride + 1 for n, (lo, hi) in zip(size, pads, strict=True)
+    )
+    rng = np.random.default_rng(0)
+    x, w, y = (
+        jnp.asarray(rng.normal(size=shape), dtype)
+        for shape in (
+            (batch, *size, inputs),
+            (kernel, kernel, inputs, outputs),
+            (batch, height, width, outputs),
+        )
+    )
+    return x, w, y, stride, pads
+
+
+def pairs(name, dtype="float32"):
+    """(chosen form, direct form) of the gradient, the convolution and the transpose."""
+    x, w, y, stride, pads = case(name, dtype)
+    geometry = {
+        (cpu_weight_gradient, direct_weight_gradient): (x, y, stride, pads, w.shape[:2]),
+        (cpu_conv, direct_conv): (x, w, stride, pads),
+        (cpu_transpose, direct_transpose): (y, w, stride, pads, x.shape[1:3]),
+    }
+    for functions, (a, b, *rest) in geometry.items():
+        # One program: the geometry is static.
+        yield jax.jit(lambda a, b, fs=functions, rest=rest: [f(a, b, *rest) for f in fs])(a, b)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_form_is_the_direct_one(name):
+    for ours, direct in pairs(name):
+        assert ours.shape == direct.shape and ours.dtype == direct.dtype
+        np.testing.assert_allclose(ours, direct, atol=1e-5 * float(jnp.abs(direct).max()))
+
+
+@pytest.mark.parametrize("name", ["few positions", "one output", "small batch", "three inputs"])
+def test_narrow_types_are_summed_in_float32(name):
+    for index, (ours, direct) in enumerate(pairs(name, "bfloat16")):
+        assert ours.dtype == direct.dtype == (jnp.float32 if index == 0 else jnp.bfloat16)
+        scale = float(jnp.abs(direct.astype(jnp.float32)).max())
+        close = {0: 1e-5}.get(index, 8e-3) * scale
+        np.testing.assert_allclose(ours.astype(jnp.float32), direct.astype(jnp.float32), atol=close)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_choose_the_forms_they_stand_for(name, monkeypatch):
+    used = []
+    for form in FORMS.values():
+        function = getattr(conv_cpu, form)
+        monkeypatch.setattr(conv_cpu, form, partial(noted, used, form, function))
+    x, w, y, stride, pads = case(name)
+    for (function, a, b, *rest), wanted in zip(
+        [
+            (cpu_weight_gradient, x, y, w.shape[:2]),
+            (cpu_conv, x, w),
+            (cpu_transpose, y, w, x.shape[1:3]),
+        ],
+        SHAPES[name][7:],
+        strict=True,
+    ):
+        used.clear()
+        jax.eval_shape(lambda a, b, f=function, r=rest: f(a, b, stride, pads, *r), a, b)
+        assert used[:1] == ([FORMS[wanted]] if wanted != "direct" else [])
+
+
+def noted(used, form, function, *args):
+    used.append(form)
+    return function(*args)
