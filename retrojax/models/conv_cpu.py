@@ -8,6 +8,8 @@ rules below are those of the shapes in `benchmarks/operations.py`, measured on t
 Contract: the functions of `conv_direct.py` up to the order of summation.
 """
 
+from functools import reduce
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
@@ -27,6 +29,8 @@ CHUNK = 4
 def cpu_conv(x: Array, w: Array, stride: int, pads: Pads) -> Array:
     """[b, h, w, i] and [kh, kw, i, o] -> [b, h2, w2, o], in x's type."""
     size = _conv_size(x, w.shape[:2], stride, pads)
+    if _few_outputs(w.shape, stride):
+        return _gathered(x, w, pads, size)
     if _few_positions(x.shape[0], size, w.shape[3]):
         unrolled = _unrolled(x, w.shape[:2], stride, pads, size)
         return unrolled @ w.astype(x.dtype).reshape(-1, w.shape[3])
@@ -48,16 +52,25 @@ def cpu_weight_gradient(x: Array, y: Array, stride: int, pads: Pads, kernel: Siz
     """[b, h, w, i] and [b, h2, w2, o] -> [*kernel, i, o], in float32 at least."""
     (batch, height, width, outputs), inputs = y.shape, x.shape[3]
     taps = kernel[0] * kernel[1]
-    if stride == 1 and outputs <= 4 and 1 < taps * outputs <= 4 * inputs:
+    if _few_outputs((*kernel, inputs, outputs), stride):
         return _gradient_by_input(x, y, pads, kernel)
     if _few_positions(batch, (height, width), outputs):
         return _gradient_by_output(x, y, stride, pads, kernel)
-    if batch <= 16 or taps == 1:
+    if taps == 1 or (batch <= 16 and inputs * outputs >= 128):
         return _gradient_by_taps(x, y, stride, pads, kernel)
     if batch % CHUNK == 0 and height * width >= 256:
         parts = zip(_chunks(x), _chunks(y), strict=True)
-        return sum(direct_weight_gradient(a, b, stride, pads, kernel) for a, b in parts)
+        return reduce(
+            jnp.add, [direct_weight_gradient(a, b, stride, pads, kernel) for a, b in parts]
+        )
     return direct_weight_gradient(x, y, stride, pads, kernel)
+
+
+def _few_outputs(shape: tuple[int, ...], stride: int) -> bool:
+    """Whether a kernel [kh, kw, i, o] makes an image of many channels, all taps at once."""
+    rows, columns, inputs, outputs = shape
+    taps = rows * columns
+    return stride == 1 and outputs <= 4 and 1 < taps and taps * outputs <= 4 * inputs
 
 
 def _few_positions(batch: int, size: Size, outputs: int) -> bool:
@@ -93,6 +106,25 @@ def _shifted(x: Array, kernel: Size, stride: int, pads: Pads, size: Size) -> lis
 def _unrolled(x: Array, kernel: Size, stride: int, pads: Pads, size: Size) -> Array:
     """What each window sees, [b, *size, kh kw i]."""
     return jnp.concatenate(_shifted(x, kernel, stride, pads, size), axis=-1)
+
+
+def _gathered(x: Array, w: Array, pads: Pads, size: Size) -> Array:
+    """One product for what every pixel gives to each tap, then the gifts are added; stride 1."""
+    (rows, columns, inputs, outputs), wide = w.shape, jnp.promote_types(x.dtype, jnp.float32)
+    flat = w.astype(x.dtype).transpose(2, 0, 1, 3).reshape(inputs, -1)
+    gifts = jnp.matmul(x, flat, preferred_element_type=wide)
+    total = jnp.zeros((x.shape[0], *size, outputs), wide)
+    for tap in range(rows * columns):
+        own = gifts[..., tap * outputs : (tap + 1) * outputs]
+        (shifted,) = _shifted(own, (1, 1), 1, _moved(pads, divmod(tap, columns)), size)
+        total += shifted
+    return total.astype(x.dtype)
+
+
+def _moved(pads: Pads, place: Size) -> Pads:
+    """Zeros before an image, as one tap of a kernel meets them; what is too much is never read."""
+    (top, bottom), (left, right) = pads
+    return (top - place[0], bottom), (left - place[1], right)
 
 
 def _painted(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
@@ -137,10 +169,10 @@ def _gradient_by_taps(x: Array, y: Array, stride: int, pads: Pads, kernel: Size)
 
 def _gradient_by_input(x: Array, y: Array, pads: Pads, kernel: Size) -> Array:
     """One product with what each pixel of the input gave to, for stride 1."""
-    given = tuple(
+    down, right = (
         (k - 1 - lo, n + lo - m)
         for k, n, m, (lo, _) in zip(kernel, x.shape[1:3], y.shape[1:3], pads, strict=True)
     )
-    gave = _unrolled(y, kernel, 1, given, x.shape[1:3])
+    gave = _unrolled(y, kernel, 1, (down, right), x.shape[1:3])
     gradient = _product(x, gave).reshape(x.shape[3], *kernel, y.shape[3])
     return lax.rev(gradient, (1, 2)).transpose(1, 2, 0, 3)

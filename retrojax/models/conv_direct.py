@@ -8,7 +8,8 @@ from jax import lax
 from jaxtyping import Array
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
-Size = tuple[int, int]
+Size = tuple[int, ...]
+"""Height and width, as `shape[1:3]` gives them."""
 
 
 def direct_conv(x: Array, w: Array, stride: int, pads: Pads) -> Array:
