@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,6 +21,7 @@ from experiments.build import (
 )
 from experiments.config import TranslationConfig
 from experiments.run_parts import Run, claim_folder
+from experiments.words_read import TRAINED, words_read
 from retrojax.data import PhotoData, open_data, resized_images, split_domains
 from retrojax.film import render
 from retrojax.inference.bundle import save_bundle
@@ -38,7 +40,7 @@ from retrojax.training.state import GanState
 
 SAMPLE_KEY, EVALUATION_KEY = 1, 2
 SHOWN, SIDE = 3, 256
-INPUT, MATCHED, TRAINED = "untouched input", "histogram matching", "trained"
+INPUT, MATCHED = "untouched input", "histogram matching"
 
 Images = UInt8[np.ndarray, "n h w 3"]
 
@@ -78,7 +80,7 @@ class TranslationRun(Run[TranslationConfig, TranslationTask]):
 
     def table(self, figures: dict[str, dict[str, float]], config: dict[str, Any]) -> Table:
         """The figures beside each other."""
-        title = f"{config['preset']} with {config['loss']} on held-out photographs"
+        title = f"{config['preset']} with {config['loss']} on held-out images"
         return figures_table(TRANSLATION_FIGURES, figures, title=title)
 
     def use(self) -> str:
@@ -120,9 +122,13 @@ class TranslationRun(Run[TranslationConfig, TranslationTask]):
         systems = {INPUT: source, TRAINED: output}
         if self.data.targets is not None:
             systems = {INPUT: source, MATCHED: self._matched(source), TRAINED: output}
-        figures = {
-            name: translation_figures(source, images, wanted) for name, images in systems.items()
-        }
+        if config.data == "words":
+            figures = words_read(partial(jax.jit(self._draw), variables), len(self.data.validation))
+        else:
+            figures = {
+                name: translation_figures(source, images, wanted)
+                for name, images in systems.items()
+            }
         for name, own in self._models(variables).items():
             save_bundle(
                 folder / name,

@@ -22,6 +22,7 @@ FORMS: Final = (
     "tfds:NAME[:FEATURE]",
     "digits",
     "faces",
+    "words",
 )
 
 
@@ -51,8 +52,8 @@ def open_data(
         spec: "bundled" (photographs inside the scikit-image and scikit-learn wheels),
             "folder:PATH", "pairs:SOURCE,TARGET" (two folders, matched by file stem),
             "unpaired:SOURCE,TARGET" (two folders, unrelated), "tfds:NAME[:FEATURE]" (two domains
-            if it has them, as `cycle_gan/horse2zebra`), or "digits" and "faces" (small images
-            inside the same wheels).
+            if it has them, as `cycle_gan/horse2zebra`), "digits" and "faces" (small images
+            inside the same wheels), or "words" (pairs of printed words, see `words.py`).
         photo_size: photographs are shrunk until their long side is at most this many pixels, which
             stand for the 36 mm of a film frame; never enlarged.
         window: side in pixels of the square that training cuts from a photograph; all must be at
@@ -193,6 +194,13 @@ def _embedded(name: str) -> Callable[[_Request], PhotoData]:
     return opened
 
 
+def _words(request: _Request) -> PhotoData:
+    from .words import SIDE, word_photos
+
+    check_window([("a printed word", (SIDE, SIDE))], request.window)
+    return word_photos()
+
+
 def _every_tenth(names: tuple[str, ...], most: int) -> tuple[int, ...]:
     if len(names) < 2:
         raise ValueError(
@@ -258,5 +266,6 @@ _KINDS: Final = MappingProxyType(
         "tfds": _tfds,
         "digits": _embedded("digits"),
         "faces": _embedded("faces"),
+        "words": _words,
     }
 )

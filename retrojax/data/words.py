@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .photos import Photo, PhotoData, Photos
 
-SIDE: Final = 64
+SIDE: Final = 48
 """Height and width of a picture in pixels."""
 
 PAPER, INK = 230, 25
@@ -29,62 +29,62 @@ PAPER, INK = 230, 25
 ends nowhere, and paper beyond its reach would leave nine tenths of all pixels pushing for ever."""
 
 WORDS: Final = (
-    ("apple", "яблоко"),
+    ("bag", "сумка"),
+    ("ball", "мяч"),
+    ("bee", "пчела"),
     ("bird", "птица"),
     ("boat", "лодка"),
     ("book", "книга"),
+    ("box", "ящик"),
     ("bread", "хлеб"),
-    ("bridge", "мост"),
+    ("cat", "кот"),
     ("chair", "стул"),
     ("city", "город"),
+    ("cup", "чашка"),
     ("day", "день"),
-    ("dog", "собака"),
     ("door", "дверь"),
+    ("duck", "утка"),
     ("earth", "земля"),
+    ("egg", "яйцо"),
     ("eye", "глаз"),
     ("fire", "огонь"),
     ("fish", "рыба"),
-    ("flower", "цветок"),
-    ("forest", "лес"),
-    ("friend", "друг"),
-    ("garden", "сад"),
-    ("gold", "золото"),
+    ("floor", "пол"),
+    ("fox", "лиса"),
+    ("goat", "коза"),
+    ("grass", "трава"),
     ("hand", "рука"),
-    ("heart", "сердце"),
     ("horse", "конь"),
+    ("hour", "час"),
     ("house", "дом"),
+    ("ice", "лёд"),
     ("key", "ключ"),
-    ("king", "король"),
-    ("letter", "письмо"),
+    ("knife", "нож"),
+    ("leaf", "лист"),
     ("light", "свет"),
-    ("milk", "молоко"),
-    ("money", "деньги"),
+    ("lion", "лев"),
     ("moon", "луна"),
-    ("music", "музыка"),
+    ("mouth", "рот"),
     ("night", "ночь"),
+    ("nose", "нос"),
     ("rain", "дождь"),
     ("river", "река"),
-    ("road", "дорога"),
+    ("roof", "крыша"),
     ("salt", "соль"),
-    ("school", "школа"),
+    ("sand", "песок"),
     ("sea", "море"),
-    ("sister", "сестра"),
     ("sky", "небо"),
     ("snow", "снег"),
     ("song", "песня"),
-    ("star", "звезда"),
-    ("stone", "камень"),
-    ("street", "улица"),
-    ("summer", "лето"),
-    ("sun", "солнце"),
+    ("soup", "суп"),
     ("table", "стол"),
     ("tea", "чай"),
     ("train", "поезд"),
-    ("tree", "дерево"),
+    ("wall", "стена"),
     ("water", "вода"),
     ("wind", "ветер"),
-    ("window", "окно"),
-    ("winter", "зима"),
+    ("wolf", "волк"),
+    ("year", "год"),
 )
 """The closed vocabulary: (English, Russian) of each word; a word's number is its place here."""
 
@@ -93,8 +93,8 @@ _FONTS: Final = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
 _TRAIN, _HELD_OUT = 0, 1
 _RESERVE: Final = 8
 
-_SIZES: Final = (10, 12)
-_SHIFT: Final = 4
+_SIZES: Final = (11, 13)
+_SHIFT: Final = 2
 # The middle of small letters lies this many pixels above the baseline.
 _RISE: Final = 3
 

@@ -13,6 +13,7 @@ TRANSLATION_FIGURES: Mapping[str, Figure] = MappingProxyType(
     {
         "colour_error": Figure("colour error, CIEDE2000", 2),
         "colour_ratio": Figure("colour error / input's", 2, high=0.6),
+        "word_accuracy": Figure("words read right", 3, low=0.9),
         "luma_correlation": Figure("luma correlation with the source", 3, low=0.8),
     }
 )
