@@ -33,17 +33,16 @@ WORDS: Final = (
     ("ball", "мяч"),
     ("bee", "пчела"),
     ("bird", "птица"),
-    ("boat", "лодка"),
     ("book", "книга"),
     ("box", "ящик"),
     ("bread", "хлеб"),
     ("cat", "кот"),
     ("chair", "стул"),
     ("city", "город"),
-    ("cup", "чашка"),
     ("day", "день"),
     ("door", "дверь"),
     ("duck", "утка"),
+    ("dust", "пыль"),
     ("earth", "земля"),
     ("egg", "яйцо"),
     ("eye", "глаз"),
@@ -54,22 +53,22 @@ WORDS: Final = (
     ("goat", "коза"),
     ("grass", "трава"),
     ("hand", "рука"),
+    ("hill", "холм"),
     ("horse", "конь"),
     ("hour", "час"),
     ("house", "дом"),
     ("ice", "лёд"),
+    ("juice", "сок"),
     ("key", "ключ"),
     ("knife", "нож"),
     ("leaf", "лист"),
     ("light", "свет"),
     ("lion", "лев"),
     ("moon", "луна"),
-    ("mouth", "рот"),
     ("night", "ночь"),
     ("nose", "нос"),
-    ("rain", "дождь"),
+    ("oak", "дуб"),
     ("river", "река"),
-    ("roof", "крыша"),
     ("salt", "соль"),
     ("sand", "песок"),
     ("sea", "море"),
@@ -84,6 +83,7 @@ WORDS: Final = (
     ("water", "вода"),
     ("wind", "ветер"),
     ("wolf", "волк"),
+    ("world", "мир"),
     ("year", "год"),
 )
 """The closed vocabulary: (English, Russian) of each word; a word's number is its place here."""
@@ -93,7 +93,7 @@ _FONTS: Final = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
 _TRAIN, _HELD_OUT = 0, 1
 _RESERVE: Final = 8
 
-_SIZES: Final = (11, 13)
+_SIZES: Final = (10, 12)
 _SHIFT: Final = 2
 # The middle of small letters lies this many pixels above the baseline.
 _RISE: Final = 3

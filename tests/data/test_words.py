@@ -141,7 +141,7 @@ def test_batches_read_whole_pairs():
         assert any(
             (photo.source == source).all() and (photo.target == target).all() for photo in known
         )
-    assert [photo.name for photo in data.validation] == ["00000-apple", "00001-bird", "00002-boat"]
+    assert [photo.name for photo in data.validation] == ["00000-bag", "00001-ball", "00002-bee"]
 
 
 def test_the_fingerprint_follows_what_is_drawn(monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from retrojax.data.words import WORDS, held_out_pair, target_words
+from retrojax.data.words import SIDE, WORDS, held_out_pair, target_words
 from retrojax.metrics.words import nearest_word, word_accuracy
 
 CHANCE = 1 / len(WORDS)
@@ -46,7 +46,7 @@ def test_another_word_is_read_as_that_word(candidates):
 
 
 def test_a_right_word_is_read_through_blur_and_noise_but_not_at_a_wrong_place(candidates):
-    noise = np.random.default_rng(0).normal(0, 25, (len(PAIRS), 64, 64, 3))
+    noise = np.random.default_rng(0).normal(0, 25, (len(PAIRS), SIDE, SIDE, 3))
     rough = [
         np.clip(
             (pair.photo.target + np.roll(pair.photo.target, 1, axis=1) * 1.0) / 2 + extra, 0, 255
