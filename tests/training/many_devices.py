@@ -161,13 +161,15 @@ RATES = {
     "one-sided": 0.02,
 }
 SGD = (optax.sgd(0.05), optax.sgd(0.05))
+ADAM = (optax.adam(2e-4, 0.5, 0.999), optax.adam(2e-4, 0.5, 0.999))
 
 
-def start(game, placement):
+def start(game, placement, optimizer="sgd"):
     """The state before the first step, the step's options and optimisers, and raw batches."""
     task, options = GAMES[game]
     rate = RATES.get(game)
     optimizers = SGD if rate is None else (optax.sgd(rate), optax.sgd(rate))
+    optimizers = ADAM if optimizer == "adam" else optimizers
     rounds = options.get("discriminator_steps", 1) + options.get("fresh_generator_batch", False)
     rng = np.random.default_rng(0)
     shape = (BATCH * rounds, 10, 10, 3)
@@ -185,13 +187,13 @@ def start(game, placement):
     return placement.put_state(state), optimizers, raws
 
 
-def play(game, order, parallel, devices, accumulate):
+def play(game, order, parallel, devices, accumulate, optimizer="sgd"):
     """Both players' params after `STEPS` steps, and the metrics of the first and the last."""
     task, options = GAMES[game]
     placement = make_placement(
         BATCH, jax.devices()[:devices], parallel=parallel, accumulate=accumulate
     )
-    state, optimizers, raws = start(game, placement)
+    state, optimizers, raws = start(game, placement, optimizer)
     how = {"order": order, "accumulate": accumulate, "axis_name": placement.axis_name}
     compiled = placement.compile(make_step(task, optimizers, **how, **options), state, raws[0])
     said = []
@@ -219,9 +221,10 @@ def main(cases):
     jax.config.update("jax_numpy_rank_promotion", "raise")
     references = {}
     for game, order, *how in cases:
-        if (game, order) not in references:
-            references[game, order] = play(game, order, "jit", 1, 1)
-        one, said = references[game, order]
+        alone = (game, order, *how[3:])
+        if alone not in references:
+            references[alone] = play(game, order, "jit", 1, 1, *how[3:])
+        one, said = references[alone]
         many, heard = play(game, order, *how)
         moved = {n: abs(said[-1][n] - v) / max(abs(v), 0.1) for n, v in said[0].items()}
         metrics = max(
