@@ -6,7 +6,7 @@ from jaxtyping import UInt8
 
 from retrojax.inference.bundle import Bundle
 from retrojax.keys import normal_each
-from retrojax.models import LATENT_GENERATORS
+from retrojax.models import DISCRIMINATORS, LATENT_GENERATORS
 
 _AT_ONCE = 64
 
@@ -23,13 +23,21 @@ def generate(bundle: Bundle, *, count: int, seed: int) -> UInt8[np.ndarray, "cou
         uint8 sRGB.
 
     Raises:
-        ValueError: for a model that changes photographs, or a number out of range.
+        ValueError: for a model that changes or judges photographs or makes them by class, or a
+            number out of range.
     """
     module = bundle.module
+    if isinstance(module, tuple(DISCRIMINATORS.values())):
+        raise ValueError(f"a {type(module).__name__} judges images and makes none")
     if not isinstance(module, tuple(LATENT_GENERATORS.values())):
         raise ValueError(
             f"a {type(module).__name__} changes photographs and makes none from noise; "
             "use retrojax stylize"
+        )
+    if getattr(module, "classes", 0):
+        raise ValueError(
+            f"this {type(module).__name__} makes images of {module.classes} classes, which only "
+            "code can ask for: load_bundle(...).module.apply(variables, z, labels)"
         )
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
