@@ -8,6 +8,7 @@ start inherit it.
 import gc
 import os
 from importlib.metadata import version
+from itertools import count
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
@@ -32,9 +33,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in FIRST)
 
 
+# Files between two clearings of a process's compiled programs.
+KEPT, FILES = 5, count(1)
+
+
 @pytest.fixture(autouse=True, scope="module")
-def compiled_programs_go_with_their_file():
+def compiled_programs_go_after_a_few_files():
     """Else a process holds every program of every test: gigabytes, which slow all that follows."""
     yield
-    jax.clear_caches()
-    gc.collect()
+    if next(FILES) % KEPT == 0:
+        jax.clear_caches()
+        gc.collect()

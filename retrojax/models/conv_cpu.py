@@ -12,7 +12,7 @@ from functools import reduce
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from retrojax.models.conv_direct import (
     Pads,
@@ -26,8 +26,10 @@ from retrojax.models.conv_direct import (
 CHUNK = 4
 
 
-def cpu_conv(x: Array, w: Array, stride: int, pads: Pads) -> Array:
-    """[b, h, w, i] and [kh, kw, i, o] -> [b, h2, w2, o], in x's type."""
+def cpu_conv(
+    x: Float[Array, "b h w i"], w: Float[Array, "kh kw i o"], stride: int, pads: Pads
+) -> Float[Array, "b h2 w2 o"]:
+    """The convolution, in x's type."""
     size = _conv_size(x, w.shape[:2], stride, pads)
     if _few_outputs(w.shape, stride):
         return _gathered(x, w, pads, size)
@@ -37,8 +39,10 @@ def cpu_conv(x: Array, w: Array, stride: int, pads: Pads) -> Array:
     return direct_conv(x, w, stride, pads)
 
 
-def cpu_transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
-    """[b, h2, w2, o] and [kh, kw, i, o] -> [b, *size, i], in y's type."""
+def cpu_transpose(
+    y: Float[Array, "b h2 w2 o"], w: Float[Array, "kh kw i o"], stride: int, pads: Pads, size: Size
+) -> Float[Array, "b h w i"]:
+    """Its transpose in the input, of height and width `size`, in y's type."""
     batch, height, width, outputs = y.shape
     if _few_positions(batch, (height, width), outputs) or w.shape[2] <= 4:
         return _painted(y, w, stride, pads, size)
@@ -48,8 +52,10 @@ def cpu_transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Ar
     return direct_transpose(y, w, stride, pads, size)
 
 
-def cpu_weight_gradient(x: Array, y: Array, stride: int, pads: Pads, kernel: Size) -> Array:
-    """[b, h, w, i] and [b, h2, w2, o] -> [*kernel, i, o], in float32 at least."""
+def cpu_weight_gradient(
+    x: Float[Array, "b h w i"], y: Float[Array, "b h2 w2 o"], stride: int, pads: Pads, kernel: Size
+) -> Float[Array, "kh kw i o"]:
+    """Its transpose in the kernel, of height and width `kernel`, in float32 at least."""
     (batch, height, width, outputs), inputs = y.shape, x.shape[3]
     taps = kernel[0] * kernel[1]
     if _few_outputs((*kernel, inputs, outputs), stride):

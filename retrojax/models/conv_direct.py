@@ -5,22 +5,26 @@ The forms that every backend has; `conv.py` says what the functions are.
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Size = tuple[int, ...]
 """Height and width, as `shape[1:3]` gives them."""
 
 
-def direct_conv(x: Array, w: Array, stride: int, pads: Pads) -> Array:
-    """[b, h, w, i] and [kh, kw, i, o] -> [b, h2, w2, o], in x's type."""
+def direct_conv(
+    x: Float[Array, "b h w i"], w: Float[Array, "kh kw i o"], stride: int, pads: Pads
+) -> Float[Array, "b h2 w2 o"]:
+    """The convolution, in x's type."""
     return lax.conv_general_dilated(
         x, w.astype(x.dtype), (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def direct_transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
-    """[b, h2, w2, o] and [kh, kw, i, o] -> [b, *size, i], in y's type."""
+def direct_transpose(
+    y: Float[Array, "b h2 w2 o"], w: Float[Array, "kh kw i o"], stride: int, pads: Pads, size: Size
+) -> Float[Array, "b h w i"]:
+    """Its transpose in the input, of height and width `size`, in y's type."""
     dilated = [(n - 1) * stride + 1 for n in y.shape[1:3]]
     lows = [k - 1 - lo for k, (lo, _) in zip(w.shape[:2], pads, strict=True)]
     full = [
@@ -37,8 +41,10 @@ def direct_transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) ->
     )
 
 
-def direct_weight_gradient(x: Array, y: Array, stride: int, pads: Pads, kernel: Size) -> Array:
-    """[b, h, w, i] and [b, h2, w2, o] -> [*kernel, i, o], in float32 at least."""
+def direct_weight_gradient(
+    x: Float[Array, "b h w i"], y: Float[Array, "b h2 w2 o"], stride: int, pads: Pads, kernel: Size
+) -> Float[Array, "kh kw i o"]:
+    """Its transpose in the kernel, of height and width `kernel`, in float32 at least."""
     wide = jnp.promote_types(x.dtype, jnp.float32)
     # Whichever map is larger must play the image and the other the kernel: a kernel larger than
     # its image is what makes XLA swap the operands.

@@ -32,10 +32,11 @@ def run(*flags):
     return main([*flags, "--batch-size=4", "--sample-every-steps=0"])
 
 
-@pytest.mark.parametrize("name", ["cyclegan-tiny"])
-def test_a_run_leaves_models_a_report_and_figures_beside_histogram_matching(name, tmp_path):
+def test_a_run_leaves_models_a_report_and_figures_beside_histogram_matching(tmp_path):
     folder = tmp_path / "run"
-    assert run(f"--preset={name}", "--steps=2", f"--run-dir={folder}") == 0
+    # A critic and terms that compile quickly; what is left of the game is CycleGAN's.
+    flags = ("--discriminator=pixel", "--identity-weight=0", "--steps=2")
+    assert run("--preset=cyclegan-tiny", *flags, f"--run-dir={folder}") == 0
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     figures = next(line["figures"] for line in lines if line.get("event") == "figures")
     assert list(figures) == ["untouched input", "histogram matching", "trained"]
