@@ -123,8 +123,8 @@ class TranslationConfig(RunConfig):
             )
         if self.decay_uncropped and not (self.load_size and self.schedule.startswith("epochs")):
             raise ValueError(
-                "--decay-uncropped needs --load-size and a --schedule by epochs: "
-                f"not {self.load_size} and {self.schedule}"
+                f"--decay-uncropped needs --load-size above 0 and a --schedule by epochs, not "
+                f"{self.load_size} and {self.schedule}; leave it out with --no-decay-uncropped"
             )
         multiple = {"unet": 2**self.levels, "resnet": 4, "sincut": 4, "look": 1}[self.generator]
         if self.crop % multiple:

@@ -78,6 +78,19 @@ def test_two_folders_are_two_domains_and_epochs_are_as_long_as_the_longer(tmp_pa
     assert found.data.train[0].source.shape == (36, 36, 3)
 
 
+def test_cut_loads_images_at_the_size_of_the_crop_while_the_rate_decays(tmp_path, folders):
+    data = f"unpaired:{folders / 'a'},{folders / 'b'}"
+    changes = {"data": data, "look": "none", "steps": 0, "load_size": 36, "batch_size": 4}
+    epochs = {"epochs_constant": 3, "epochs_decay": 1}
+    found = opened(tmp_path, "cut-tiny", decay_uncropped=True, **changes, **epochs)
+    # 5 sources: 2 steps an epoch, and the decay starts after the third.
+    assert found.config.steps == 8 and found.data.later_from == 6
+    assert found.data.train[0].source.shape == found.data.targets[0].source.shape == (36, 36, 3)
+    assert found.data.later.train[0].source.shape == (32, 32, 3)
+    assert found.data.later.targets[0].source.shape == (32, 32, 3)
+    assert preset("cut").decay_uncropped and preset("fastcut").decay_uncropped
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
@@ -107,6 +120,8 @@ def test_data_that_does_not_fit_the_method_is_refused(tmp_path, folders, name, c
         ("sincut-tiny", {"crop": 32}, "--crop must be 64"),
         ("cyclegan", {"look": "sepia"}, "needs --load-size=0"),
         ("cyclegan", {"load_size": 200}, "smaller than the crop"),
+        ("cut", {"load_size": 0}, "leave it out with --no-decay-uncropped"),
+        ("cut", {"epochs_constant": 0, "epochs_decay": 0}, "needs --epochs-constant or"),
         ("cyclegan", {"zoom": 0.0}, "--zoom"),
     ],
 )
