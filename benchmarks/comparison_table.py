@@ -80,6 +80,6 @@ def _ceilings(report: Report) -> Iterator[tuple[str, str]]:
     if report["flops"] is not None:
         yield (
             "FLOPs per step",
-            f"{with_prefix(report['flops'], 'FLOP')} (compiled.cost_analysis of the product's, "
+            f"{with_prefix(report['flops'], 'FLOP')} (lowered.cost_analysis of the product's, "
             "for all systems)",
         )

@@ -1,13 +1,15 @@
-"""What a compiled step says about itself, before it is run: FLOPs, memory, aliasing, collectives.
+"""What a step says about itself before it is run: FLOPs; compiled, memory, aliasing, collectives.
 
 A program that is compiled for several devices is one device's share of the work, so every figure
-here is per device.
+of `CompiledFacts` is per device.
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+from jaxtyping import PyTree
 
 # A result in the HLO text: `%name = f32[8]{0} all-reduce(`, or a tuple `(f32[8]{0}, f32[])`. Of an
 # asynchronous pair only the start counts.
@@ -20,11 +22,30 @@ _ARRAY = re.compile(r"\b([a-z]+\d*\w*)\[([\d,]*)\]")
 _ALIAS = re.compile(r"\{[\d, ]*\}: \((\d+), \{[\d, ]*\}, (?:may|must)-alias\)")
 
 
+def step_flops(step: Callable[..., object], *arguments: PyTree) -> float | None:
+    """FLOPs of one call of a step: of its convolutions the taps that meet no padding.
+
+    Read from the program lowered for a TPU, whichever device runs it: there convolutions are plain
+    ones, while a CPU's program has other forms of them, and a GPU's compiled program does not
+    count what cuDNN does.
+
+    Returns:
+        The number; None if the CPU, which counts them, is not among the platforms of this process.
+    """
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), arguments)
+    try:
+        counting = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+    with jax.default_device(counting):
+        lowered = jax.jit(step).trace(*shapes).lower(lowering_platforms=("tpu",))
+    return (lowered.cost_analysis() or {}).get("flops")
+
+
 class CompiledFacts(NamedTuple):
     """One device's share of a compiled step.
 
     Attributes:
-        flops_per_device: from `cost_analysis()`; None where the backend does not say.
         memory: bytes by kind from `memory_analysis()`; on a TPU with the padding of its tiles.
         aliased_bytes: of the inputs whose memory the outputs take over, without padding.
         all_reduces: number of all-reduce operations.
@@ -32,7 +53,6 @@ class CompiledFacts(NamedTuple):
         other_collectives: number of every other kind of communication.
     """
 
-    flops_per_device: float | None
     memory: dict[str, int]
     aliased_bytes: int
     all_reduces: int
@@ -42,14 +62,12 @@ class CompiledFacts(NamedTuple):
 
 def compiled_facts(compiled: "jax.stages.Compiled") -> CompiledFacts:
     """Reads a compiled program's analyses and its HLO text."""
-    costs = compiled.cost_analysis() or {}
     analysis = compiled.memory_analysis()
     kinds = ("argument", "output", "temp", "alias")
     text = compiled.as_text() or ""
     sizes = collectives(text)
     reduced = [size for name, size in sizes if name == "all-reduce"]
     return CompiledFacts(
-        flops_per_device=costs.get("flops"),
         memory={kind: getattr(analysis, f"{kind}_size_in_bytes") for kind in kinds},
         aliased_bytes=aliased_bytes(text),
         all_reduces=len(reduced),

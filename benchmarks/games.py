@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from experiments.config import AnyConfig, GenerationConfig, TranslationConfig
 from experiments.presets import preset
+
+CHECKED_STEPS: Final = 5
+"""Steps of every system whose losses must be equal."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,9 @@ def game(
     if isinstance(base, TranslationConfig):
         # Batches come prepared: nothing is loaded.
         changes["load_size"] = 0
+        # What a full pool gives back is drawn: until then the losses can be compared.
+        images = CHECKED_STEPS * changes.get("batch_size", base.batch_size)
+        changes["pool_size"] = max(base.pool_size, images) if base.pool_size else 0
     if model == "pix2pix":
         changes["levels"] = _levels(changes["crop"])
     return Game(model, replace(base, **changes))

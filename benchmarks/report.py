@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from benchmarks.ceilings import matmul_side
-from benchmarks.compiled import compiled_facts
+from benchmarks.compiled import compiled_facts, step_flops
 from benchmarks.product import Product, product, random_batches, start
 from benchmarks.table import Report
 from benchmarks.timing import matmul_flops, time_steps
@@ -50,8 +50,8 @@ def measured_report(
     peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
     size = matmul_side(device.platform)
     ceiling = matmul_flops(placement, size=size, dtype=config.dtype)
-    flops = report["flops_per_device"]
-    speed = None if flops is None else flops * placement.mesh.size / median
+    flops = report["flops"]
+    speed = None if flops is None else flops / median
     return report | {
         "ran": True,
         "steps": steps,
@@ -94,6 +94,7 @@ def _compile(
             **{name: metadata.version(name) for name in libraries},
         },
         "compile_seconds": seconds,
+        "flops": step_flops(subject.step, subject.state, subject.raw),
         "state_bytes": subject.state_bytes,
         "gradient_bytes": subject.gradient_bytes,
     }

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from benchmarks.compiled import step_flops
 from benchmarks.product import tree_bytes
 from experiments.build import build_optimizers, build_task
 from experiments.config import AnyConfig, TranslationConfig
@@ -106,10 +107,10 @@ def cost(config: AnyConfig) -> tuple[float, int]:
         return init_state(keys[2], generator, discriminator, optimizers, ema=False)
 
     state = jax.eval_shape(init, raw)
-    # Lowered and not compiled: quick, and free of what one compiler makes of it.
-    costs = jax.jit(make_step(task, optimizers)).lower(state, raw).cost_analysis() or {}
+    flops = step_flops(make_step(task, optimizers), state, raw)
     size = tree_bytes((state.generator.params, state.discriminator.params))
-    return costs["flops"] / config.batch_size, size
+    assert flops is not None
+    return flops / config.batch_size, size
 
 
 if __name__ == "__main__":

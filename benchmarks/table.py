@@ -77,7 +77,7 @@ def _times(report: Report) -> Iterator[tuple[str, str]]:
     if report["flops_per_second"] is not None:
         yield (
             "FLOP/s",
-            f"{_flops(report['flops_per_second'])}/s (compiled FLOPs / median), "
+            f"{_flops(report['flops_per_second'])}/s (FLOPs per step / median), "
             f"{report['share_of_matmul']:.1%} of the ceiling",
         )
     if report["peak_device_bytes"] is not None:
@@ -87,15 +87,8 @@ def _times(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _program(report: Report) -> Iterator[tuple[str, str]]:
-    flops = report["flops_per_device"]
-    if flops is None:
-        yield "FLOPs per step", "the backend does not say"
-    else:
-        yield (
-            "FLOPs per step",
-            f"{_flops(flops * report['device']['count'])}, {_flops(flops)} a device "
-            "(compiled.cost_analysis)",
-        )
+    if report["flops"] is not None:
+        yield "FLOPs per step", f"{_flops(report['flops'])} on all devices (lowered.cost_analysis)"
     memory = ", ".join(f"{kind} {_bytes(size)}" for kind, size in report["memory"].items())
     yield "memory per device", memory
     share = report["aliased_bytes"] / report["state_bytes"]

@@ -22,6 +22,9 @@ _NAMES = {
     "backward": "to_source",
 }
 
+# Stride and padding of a transposed convolution of a latent vector.
+ONE_PIXEL = ((1, 1), (0, 0))
+
 
 def give_weights(network: nn.Module, variables: Mapping[str, Any], *, mirrored: bool) -> None:
     """Sets every parameter and running statistic of a network.
@@ -51,9 +54,14 @@ def give_weights(network: nn.Module, variables: Mapping[str, Any], *, mirrored: 
 
 
 def channels_last(network: nn.Module) -> None:
-    """Lays kernels out as convolutions on channels_last images read them."""
+    """Lays kernels out as convolutions on channels_last images read them.
+
+    One that paints single pixels is left: a map of one pixel has no order, and of such a kernel's
+    gradient torch.compile (2.11, GPU) expects another than cuDNN returns.
+    """
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        pixel = isinstance(layer, nn.ConvTranspose2d) and (layer.stride, layer.padding) == ONE_PIXEL
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and not pixel:
             layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
 
 

@@ -15,7 +15,8 @@ other forms of the same sums where these are faster on CPU. Lowering chooses, by
 Contract: NHWC images; `w` is [kh, kw, in, out] of `conv`, the same array for all three functions;
 `pads` are the zeros that `conv` adds ((top, bottom), (left, right)), negative = cropped; the
 computation runs in the type of the images, whatever the kernel's, and weight gradients are summed
-in float32 at least. Reverse mode only, any order: forward mode (`jvp`) raises TypeError.
+in float32 at least (on NVIDIA GPUs then rounded once to the images' type). Reverse mode only, any
+order: forward mode (`jvp`) raises TypeError.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from retrojax.models.conv_cpu import cpu_conv, cpu_transpose, cpu_weight_gradien
 from retrojax.models.conv_direct import (
     Pads,
     Size,
+    cuda_weight_gradient,
     direct_conv,
     direct_transpose,
     direct_weight_gradient,
@@ -65,11 +67,16 @@ def conv_size(size: Size, kernel: Size, stride: int, pads: Pads) -> Size:
     return (padded[0] - kernel[0]) // stride + 1, (padded[1] - kernel[1]) // stride + 1
 
 
-def _by_backend(cpu: Callable, other: Callable, a: Array, b: Array, *geometry: Any) -> Array:
-    """One of two functions of equal value, chosen when the program is lowered for a platform."""
-    return lax.platform_dependent(
-        a, b, cpu=lambda a, b: cpu(a, b, *geometry), default=lambda a, b: other(a, b, *geometry)
-    )
+def _by_backend(
+    geometry: tuple[Any, ...], a: Array, b: Array, default: Callable, **platforms: Callable
+) -> Array:
+    """One of some functions of equal value, chosen when the program is lowered for a platform."""
+
+    def placed(function: Callable) -> Callable:
+        return lambda a, b: function(a, b, *geometry)
+
+    own = {platform: placed(function) for platform, function in platforms.items()}
+    return lax.platform_dependent(a, b, default=placed(default), **own)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -92,13 +99,13 @@ def conv(
         ValueError: if the kernel is larger than the padded input.
     """
     conv_size((x.shape[1], x.shape[2]), (w.shape[0], w.shape[1]), stride, pads)
-    return _by_backend(cpu_conv, direct_conv, x, w, stride, pads)
+    return _by_backend((stride, pads), x, w, direct_conv, cpu=cpu_conv)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
     """Transpose of `conv` in its input; `size`, because a stride may leave rows of x unread."""
-    return _by_backend(cpu_transpose, direct_transpose, y, w, stride, pads, size)
+    return _by_backend((stride, pads, size), y, w, direct_transpose, cpu=cpu_transpose)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -117,7 +124,14 @@ def weight_gradient(
     Returns:
         The gradient of <y, conv(x, w)> with respect to w, in float32 at least.
     """
-    return _by_backend(cpu_weight_gradient, direct_weight_gradient, x, y, stride, pads, kernel)
+    return _by_backend(
+        (stride, pads, kernel),
+        x,
+        y,
+        direct_weight_gradient,
+        cpu=cpu_weight_gradient,
+        cuda=cuda_weight_gradient,
+    )
 
 
 def conv_transpose(

@@ -9,8 +9,8 @@ import pytest
 from flax import linen as nn
 
 from benchmarks.comparison import agree
-from benchmarks.contender import CHECKED_STEPS, ProductContender
-from benchmarks.games import GAMES, game
+from benchmarks.contender import ProductContender
+from benchmarks.games import CHECKED_STEPS, GAMES, game
 from benchmarks.handover import Handover, load, save
 from benchmarks.idiomatic_flax import FlaxContender, stock_layers
 from benchmarks.prepared import build

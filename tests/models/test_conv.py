@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from retrojax.models.conv import conv, conv_size, conv_transpose, same_pads, weight_gradient
+from retrojax.models.conv_direct import cuda_weight_gradient
 from retrojax.models.layers import Conv, ConvTranspose
 
 
@@ -24,6 +25,23 @@ GEOMETRIES = [
     (3, 1, ((-1, 2), (0, -1)), (7, 8)),
     (5, 1, ((4, 4), (4, 4)), (2, 3)),
 ]
+
+
+def test_a_gpu_multiplies_bfloat16_maps_for_the_weight_gradient():
+    """Asked for float32 sums, XLA would widen the maps before cuDNN sees them."""
+    geometry = (2, ((1, 1), (1, 1)), (4, 4))
+    x, y = normal(2, 8, 8, 3, seed=1), normal(2, 4, 4, 5, seed=2)
+    half = x.astype(jnp.bfloat16), y.astype(jnp.bfloat16)
+    traced = jax.jit(lambda x, y: weight_gradient(x, y, *geometry)).trace(*half)
+    types = "(tensor<2x8x8x3xbf16>, tensor<2x4x4x5xbf16>) -> tensor<4x4x3x5x{}>"
+    for platform, result in (("cuda", "bf16"), ("tpu", "f32")):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert types.format(result) in text
+    exact = weight_gradient(x, y, *geometry)
+    found = cuda_weight_gradient(*half, *geometry)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, exact, rtol=2e-2, atol=0.1)
+    np.testing.assert_allclose(cuda_weight_gradient(x, y, *geometry), exact, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "pads", "size"), GEOMETRIES)
