@@ -83,6 +83,7 @@ def _compile(
         "batch_size": config.batch_size,
         "window": config.window,
         "dtype": config.dtype,
+        "remat": config.remat,
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,

@@ -111,6 +111,7 @@ def _arguments() -> Parser:
     add("--preset", choices=tuple(PRESETS), help="settings of the run (default: look)")
     add("--batch-size", type=int, help="images per step over all devices")
     add("--dtype", choices=("float32", "bfloat16"), help="computation type of the networks")
+    add("--remat", action="store_true", help="compute activations again for gradients")
     add("--devices", type=positive, help="how many; virtual ones on a CPU (default: all)")
     add("--steps", type=positive, default=50, help="timed steps, twice (default: 50)")
     add("--warmup", type=not_negative, default=10, help="untimed steps before (default: 10)")
@@ -153,7 +154,7 @@ def _config(chosen: argparse.Namespace) -> AnyConfig:
     if chosen.compile_only and chosen.devices:
         raise ValueError("--devices does not go with --compile-only; --topology says how many")
     chosen.topology = chosen.topology or "v5e:2x2"
-    changes = {"batch_size": chosen.batch_size, "dtype": chosen.dtype}
+    changes = {"batch_size": chosen.batch_size, "dtype": chosen.dtype, "remat": chosen.remat}
     return replace(
         preset(chosen.preset or "look"), **{name: v for name, v in changes.items() if v is not None}
     )
@@ -166,7 +167,7 @@ def _game(chosen: argparse.Namespace) -> dict[str, Any]:
         ValueError: for a game that cannot be played, options that exclude each other, or a system
             that is not installed.
     """
-    for name in ("preset", "devices", "compile_only", "topology", "matmul_precision"):
+    for name in ("preset", "devices", "compile_only", "topology", "matmul_precision", "remat"):
         if getattr(chosen, name):
             raise ValueError(f"--{name.replace('_', '-')} does not go with --against")
     if chosen.threads and chosen.threads > available_cpus():

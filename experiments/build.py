@@ -109,6 +109,7 @@ def build_paired_task(config: LookConfig, *, paired_data: bool) -> PairedTask:
         l1_weight=config.l1_weight,
         penalties=build_penalties(config),
         augment=config.augment,
+        remat=config.remat,
     )
 
 
@@ -144,6 +145,7 @@ def build_generation_task(config: GenerationConfig) -> GenerationTask:
         discriminator_weight=config.discriminator_weight,
         penalties=build_penalties(config),
         augment=config.augment,
+        remat=config.remat,
         penalty_ramp=Ramp(1.0, R3GAN_PENALTIES, ramp) if ramp else None,
         augment_ramp=_probability(probability, ramp) if config.augment else None,
     )
@@ -233,6 +235,7 @@ def build_translation_task(config: TranslationConfig) -> TranslationTask:
         "discriminator_weight": config.discriminator_weight,
         "penalties": build_penalties(config),
         "augment": config.augment,
+        "remat": config.remat,
     }
     if config.method == "paired":
         return PairedTask(
@@ -270,8 +273,9 @@ def build_translation_task(config: TranslationConfig) -> TranslationTask:
 
 
 def module_options(module: nn.Module) -> dict[str, object]:
-    """A module's fields as JSON values; Linen's own fields and the type are left out."""
-    names = set(type(module).__dataclass_fields__) - {"parent", "name", "dtype", "axis_name"}
+    """A module's fields as JSON values, but Linen's own and those of training alone."""
+    hidden = {"parent", "name", "dtype", "axis_name", "remat"}
+    names = set(type(module).__dataclass_fields__) - hidden
     return {name: getattr(module, name) for name in sorted(names)}
 
 

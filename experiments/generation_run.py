@@ -27,9 +27,9 @@ from retrojax.metrics import (
     nearest_distances,
 )
 from retrojax.tasks.generation import GenerationTask
-from retrojax.training.loop import Sampler
 from retrojax.training.placement import make_placement
 from retrojax.training.samples import contact_sheet, write_png
+from retrojax.training.sampling import Sampler
 from retrojax.training.state import GanState
 
 # Keys of what happens outside the steps; the run's own randomness comes from --seed.
@@ -58,7 +58,7 @@ class GenerationRun(Run[GenerationConfig, GenerationTask]):
         """Draws a sheet of images of the same latents."""
         latents = self.task.latent(jax.random.key(SAMPLE_KEY), SHEET_SIDE**2)
         draw = jax.jit(lambda v: self.task.sample(v, {"latent": latents})["image"])
-        return lambda state: contact_sheet(_bytes(draw(state.sampling_variables)), SHEET_SIDE)
+        return lambda variables: contact_sheet(_bytes(draw(variables)), SHEET_SIDE)
 
     def judge(self, state: GanState) -> dict[str, dict[str, float]]:
         """Figures beside held-out images, pictures for the report, and the model."""

@@ -17,10 +17,11 @@ from retrojax.data import batches, open_data
 from retrojax.inference.bundle import save_bundle
 from retrojax.metrics import LOOK_FIGURES, figures_table
 from retrojax.tasks.paired import PairedTask
+from retrojax.tasks.task import Variables
 from retrojax.training.evaluation import TRAINED, common_crop, evaluate, fit_baseline
-from retrojax.training.loop import Sampler
 from retrojax.training.placement import make_placement
 from retrojax.training.samples import sample_grid, write_png
+from retrojax.training.sampling import Sampler
 from retrojax.training.state import GanState
 
 SAMPLE_SIDE = 256
@@ -55,8 +56,8 @@ class LookRun(Run[LookConfig, PairedTask]):
             lambda variables: self.task.sample(variables, {"source": source * 2 - 1}, key)["image"]
         )
 
-        def grid(state: GanState) -> np.ndarray:
-            output = np.asarray(draw(state.sampling_variables), np.float32)
+        def grid(variables: Variables) -> np.ndarray:
+            output = np.asarray(draw(variables), np.float32)
             output = np.rint(np.clip(output / 2 + 0.5, 0, 1) * 255)
             rows = [
                 [image.astype(np.uint8) for image in row]

@@ -58,6 +58,19 @@ def open_run(config: AnyConfig) -> "LookRun | GenerationRun | TranslationRun":
     return open_look_run(config)
 
 
+def _refuse_remat_in_vain() -> None:
+    """Raises a ValueError where `--remat` would cost time and save nothing."""
+    import jax
+
+    from retrojax.models.stages import remat_saves_memory
+
+    if not remat_saves_memory():
+        raise ValueError(
+            f"--remat saves no memory on CPU with jax {jax.__version__}, whose compiler merges "
+            "what is computed twice; use --accumulate=K, or jax 0.12 (Python 3.12)"
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code.
 
@@ -72,6 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if config.distributed or config.coordinator:
             join(config.coordinator, config.num_processes, config.process_id)
+        if config.remat:
+            _refuse_remat_in_vain()
+        if config.compilation_cache:
+            from retrojax.training.compilation_cache import keep_compiled_programs
+
+            kept = keep_compiled_programs(config.compilation_cache)
+            print(f"compiled programs are kept in {kept}", flush=True)
         run = in_turn(lambda: open_run(config))
     except ValueError as error:
         print(f"experiments.run: error: {error}", file=sys.stderr)

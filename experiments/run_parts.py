@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from jax import local_devices
 from rich.console import Console
 from rich.table import Table
 
@@ -16,11 +17,12 @@ from experiments.build import AnyTask, build_average, build_optimizers
 from experiments.config import MAY_CHANGE, AnyConfig, as_dict
 from retrojax.data import PhotoData
 from retrojax.training.log_file import append_line, read_lines
-from retrojax.training.loop import LoopSettings, Sampler, Timing, train
+from retrojax.training.loop import LoopSettings, Timing, train
 from retrojax.training.processes import is_first
 from retrojax.training.report import write_report
 from retrojax.training.report_sections import duration
 from retrojax.training.run_folder import open_run
+from retrojax.training.sampling import Sampler
 from retrojax.training.state import GanState
 
 ConfigT = TypeVar("ConfigT", bound=AnyConfig)
@@ -118,6 +120,7 @@ def _trained(
         save_every_seconds=config.save_every_seconds,
         sample_every_steps=config.sample_every_steps,
         log_every_steps=config.log_every_steps,
+        profile=config.profile,
     )
     headline = (
         f"run folder  {config.folder}",
@@ -160,11 +163,15 @@ def _record(
     append_line(log, {"step": step, "event": "formula", "formula": formula})
     times = {
         "compile_seconds": timing.compile,
+        "trace_seconds": timing.trace,
         "train_seconds": timing.train,
         "data_wait_share": timing.data_wait,
         "total_seconds": time.perf_counter() - started,
         "peak_memory_gb": _peak_memory_gb(),
     }
+    on_devices = _peak_device_memory_gb()
+    if on_devices is not None:
+        times["peak_device_memory_gb"] = on_devices
     append_line(log, {"step": step, "event": "timing", **times})
 
 
@@ -180,10 +187,12 @@ def _show(folder: Path, table: Table, *, use: str) -> None:
     timing = event(folder, "timing")
     assert timing is not None
     console.print(table)
+    on_devices = timing.get("peak_device_memory_gb")
     console.print(
         f"time    compiling {duration(timing['compile_seconds'])}, training "
         f"{duration(timing['train_seconds'])}, in all {duration(timing['total_seconds'])}; "
         f"peak memory {timing['peak_memory_gb']:.1f} GB"
+        + ("" if on_devices is None else f", on a device {on_devices:.1f} GB")
     )
     console.print(f"model   {folder / 'model'}")
     console.print(f"report  {folder / 'report.html'}")
@@ -194,6 +203,13 @@ def event(folder: Path, name: str) -> dict[str, Any] | None:
     """The last event of that name in a run's log."""
     events = [line for line in read_lines(folder / "metrics.jsonl") if line.get("event") == name]
     return events[-1] if events else None
+
+
+def _peak_device_memory_gb() -> float | None:
+    """Most memory in use at once on any device of this process, in GB; None on a CPU."""
+    peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in local_devices()]
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) / 1e9 if known else None
 
 
 def _peak_memory_gb() -> float:

@@ -33,9 +33,9 @@ from retrojax.tasks.players import split
 from retrojax.tasks.task import Variables
 from retrojax.tasks.unpaired import UnpairedTask
 from retrojax.training.evaluation import common_crop
-from retrojax.training.loop import Sampler
 from retrojax.training.placement import make_placement
 from retrojax.training.samples import sample_grid, write_png
+from retrojax.training.sampling import Sampler
 from retrojax.training.state import GanState
 
 SAMPLE_KEY, EVALUATION_KEY = 1, 2
@@ -93,8 +93,8 @@ class TranslationRun(Run[TranslationConfig, TranslationTask]):
         wanted = self._wanted(source)
         draw = jax.jit(self._draw)
 
-        def grid(state: GanState) -> UInt8[np.ndarray, "h w 3"]:
-            output = _bytes(draw(state.sampling_variables, source))
+        def grid(variables: Variables) -> UInt8[np.ndarray, "h w 3"]:
+            output = _bytes(draw(variables, source))
             columns = [source, output] if wanted is None else [source, output, wanted]
             rows = [list(row) for row in zip(*columns, strict=True)]
             return sample_grid(rows, labels=["source", "output", "target"][: len(columns)])

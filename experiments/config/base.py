@@ -79,6 +79,8 @@ class RunConfig:
     """How devices share a step: the compiler splits the global batch, or each steps its share."""
     accumulate: int = 1
     """Micro-batches whose gradients are averaged into one update: less memory, the same batch."""
+    remat: bool = False
+    """Compute activations again when gradients need them: less memory, more time (large images)."""
     distributed: bool = False
     """Join the other processes of a recognised cluster: Slurm, Open MPI, Kubernetes, TPU pod."""
     coordinator: str = ""
@@ -100,6 +102,11 @@ class RunConfig:
     """Updates between sample pictures; 0 = only at the end."""
     log_every_steps: int = 10
     """Updates between lines of metrics.jsonl."""
+    compilation_cache: str = ""
+    """Folder in which compiled programs are kept and looked for, for the next start; machines may
+    share it; empty = everything is compiled anew."""
+    profile: bool = False
+    """Trace five steps after the first three into the run's profile/ (TensorBoard, Perfetto)."""
 
     def __post_init__(self) -> None:
         """Checks what needs no file and no device.
@@ -150,6 +157,7 @@ MAY_CHANGE = frozenset(
         "steps",
         "run_dir",
         "parallel",
+        "remat",
         "distributed",
         "coordinator",
         "num_processes",
@@ -158,6 +166,8 @@ MAY_CHANGE = frozenset(
         "save_every_seconds",
         "sample_every_steps",
         "log_every_steps",
+        "compilation_cache",
+        "profile",
     }
 )
 """Fields in which a resumed run may differ from what its folder says."""

@@ -6,6 +6,7 @@ stride 1 lose a row and a column each (256 pixels -> 30 logits a side). `PixelDi
 its smallest form, which sees one pixel at a time.
 """
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from retrojax.models.layers import Conv, biased, blur_down, leaky_relu, make_norm
+from retrojax.models.stages import run_stage
 
 
 class PatchDiscriminator(nn.Module):
@@ -35,6 +37,7 @@ class PatchDiscriminator(nn.Module):
         antialias: halve by a convolution of stride 1 and, after its LeakyReLU, a blur, as CUT
             does (Park et al. 2020, arXiv:2007.15651), not by a stride of 2. The maps keep their
             sizes; a 4x4 kernel's receptive fields of layers = 1 .. 3 are 18, 40 and 84 pixels.
+        remat: whether stages keep no activations, see `models.stages`.
     """
 
     features: int = 64
@@ -45,6 +48,7 @@ class PatchDiscriminator(nn.Module):
     axis_name: str | None = None
     detail: float = 0.0
     antialias: bool = False
+    remat: bool = False
 
     @property
     def minimum_size(self) -> int:
@@ -99,11 +103,16 @@ class PatchDiscriminator(nn.Module):
         x = images if condition is None else jnp.concatenate([condition, images], -1)
         if self.detail:
             x = jnp.concatenate([x, self.detail * (x - _blurred(_blurred(x)))], -1)
-        x = blur(leaky_relu(conv(self.features, 2, True, "conv_0")(x)), 2)
-        for i in range(1, self.layers + 1):
+
+        def layer(i: int, x: Array) -> Array:
+            if not i:
+                return blur(leaky_relu(conv(self.features, 2, True, "conv_0")(x)), 2)
             stride = 2 if i < self.layers else 1
             x = conv(self.features * min(2**i, 8), stride, biased(self.norm), f"conv_{i}")(x)
-            x = blur(leaky_relu(norm(f"norm_{i}")(x)), stride)
+            return blur(leaky_relu(norm(f"norm_{i}")(x)), stride)
+
+        for i in range(self.layers + 1):
+            x = run_stage(self, partial(layer, i), x)
         logits = conv(1, 1, True, "logits")(x)
         return logits[..., 0].astype(jnp.float32)
 

@@ -6,7 +6,8 @@ no tanh. Resolutions are counted from 4x4 (stage 0) up in both networks.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
 from retrojax.models.layers import GroupedConv, leaky_relu, resample_down, resample_up
+from retrojax.models.stages import run_stage
 
 UNIT = nn.initializers.normal(1.0)
 
@@ -76,6 +78,10 @@ def _check_labels(labels: Array | None, classes: int) -> None:
         )
 
 
+def _applied(block: Callable[..., nn.Module], name: str, x: Array) -> Array:
+    return block(name=name)(x)  # pyright: ignore[reportCallIssue]
+
+
 class R3GANGenerator(nn.Module):
     """Noise -> image of 4 * 2^(stages - 1) pixels.
 
@@ -93,6 +99,7 @@ class R3GANGenerator(nn.Module):
         dtype: computation type of the highest resolutions; parameters and the image are float32.
         narrow_stages: how many of the highest resolutions run in `dtype`, the others in float32;
             the authors take 3 for 32 pixels and 4 above.
+        remat: whether blocks keep no activations, see `models.stages`.
     """
 
     widths: Sequence[int] = (768, 768, 768, 768)
@@ -103,6 +110,7 @@ class R3GANGenerator(nn.Module):
     channels: int = 3
     dtype: Any = None
     narrow_stages: int = 3
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -145,8 +153,8 @@ class R3GANGenerator(nn.Module):
                     x = nn.Dense(width, dtype=dtype, name=f"stage_{i}_project", **options)(x)
                 x = resample_up(x)
             for j in range(self.blocks):
-                block = R3GANBlock(gain, self.group_channels, dtype, name=f"stage_{i}_block_{j}")
-                x = block(x)
+                named = partial(R3GANBlock, gain, self.group_channels, dtype)
+                x = run_stage(self, partial(_applied, named, f"stage_{i}_block_{j}"), x)
         image = nn.Dense(self.channels, dtype=dtype, name="image", **options)(x)
         return image.astype(jnp.float32)
 
@@ -166,6 +174,7 @@ class R3GANDiscriminator(nn.Module):
         classes: number of classes; 0 = unconditional.
         dtype: computation type of the highest resolutions; parameters and logits are float32.
         narrow_stages: how many of the highest resolutions run in `dtype`, the others in float32.
+        remat: whether blocks keep no activations, see `models.stages`.
     """
 
     widths: Sequence[int] = (768, 768, 768, 768)
@@ -174,6 +183,7 @@ class R3GANDiscriminator(nn.Module):
     classes: int = 0
     dtype: Any = None
     narrow_stages: int = 3
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -214,8 +224,8 @@ class R3GANDiscriminator(nn.Module):
             if i == stages - 1:
                 x = nn.Dense(self.widths[i], dtype=dtype, name="image", **options)(x)
             for j in range(self.blocks):
-                block = R3GANBlock(gain, self.group_channels, dtype, name=f"stage_{i}_block_{j}")
-                x = block(x)
+                named = partial(R3GANBlock, gain, self.group_channels, dtype)
+                x = run_stage(self, partial(_applied, named, f"stage_{i}_block_{j}"), x)
             if i:
                 x = resample_down(x)
                 if self.widths[i - 1] != x.shape[-1]:

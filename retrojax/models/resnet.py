@@ -41,6 +41,7 @@ class ResNetGenerator(nn.Module):
         axis_name: mapped axis for the batch norm's statistics (`pmap`); None = none.
         antialias_down: halve by a convolution of stride 1 and a blur (CUT), not by a stride of 2.
         antialias_up: double by interpolation and a convolution (CUT), not by a transposed one.
+        remat: whether stages keep no activations, see `models.stages`.
     """
 
     features: int = 64
@@ -53,6 +54,7 @@ class ResNetGenerator(nn.Module):
     axis_name: str | None = None
     antialias_down: bool = False
     antialias_up: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -95,18 +97,23 @@ class ResNetGenerator(nn.Module):
         norm = make_norm(self.norm, train=train, dtype=self.dtype, axis_name=self.axis_name)
         options = {"use_bias": biased(self.norm), "dtype": self.dtype}
 
+        def conv(*sizes: Any, name: str, **options: Any) -> Layer:
+            return lambda x: Conv(*sizes, name=name, **options)(x)
+
+        def normed(name: str) -> list[Layer]:
+            return [lambda x: norm(f"{name}_norm")(x), nn.relu]
+
         def halve(features: int, name: str) -> list[Layer]:
             stride = 1 if self.antialias_down else 2
-            conv = Conv(features, 3, stride, 1, name=name, **options)
             blur = [blur_down] if self.antialias_down else []
-            return [conv, norm(f"{name}_norm"), nn.relu, *blur]
+            return [conv(features, 3, stride, 1, name=name, **options), *normed(name), *blur]
 
         def double(features: int, name: str) -> list[Layer]:
             if self.antialias_up:
-                change = [blur_up, Conv(features, 3, 1, 1, name=name, **options)]
-            else:
-                change = [ConvTranspose(features, 3, 2, ((1, 0), (1, 0)), name=name, **options)]
-            return [*change, norm(f"{name}_norm"), nn.relu]
+                return [blur_up, conv(features, 3, 1, 1, name=name, **options), *normed(name)]
+            pads = ((1, 0), (1, 0))
+            transposed = lambda x: ConvTranspose(features, 3, 2, pads, name=name, **options)(x)  # noqa: E731
+            return [transposed, *normed(name)]
 
         def residual(name: str, x: Array) -> Array:
             conv = Conv(x.shape[-1], 3, 1, "valid", name=f"{name}_conv_0", **options)
@@ -116,20 +123,17 @@ class ResNetGenerator(nn.Module):
             # No ReLU after the sum.
             return x + norm(f"{name}_norm_1")(conv(reflect_pad(y, 1)))
 
-        # One entry for each of the original's, in its order: `taps` are indices of this list.
-        layers = [
-            partial(reflect_pad, width=3),
-            Conv(self.features, 7, 1, "valid", name="stem", **options),
-            norm("stem_norm"),
-            nn.relu,
-            *halve(2 * self.features, "down_0"),
-            *halve(4 * self.features, "down_1"),
-            *(partial(residual, f"block_{i}") for i in range(self.blocks)),
-            *double(2 * self.features, "up_0"),
-            *double(self.features, "up_1"),
-            partial(reflect_pad, width=3),
-            Conv(self.out_channels, 7, 1, "valid", dtype=self.dtype, name="image"),
-            lambda x: jnp.tanh(x.astype(jnp.float32)),
+        # One layer for each of the original's, in its order: `taps` count them.
+        pad = partial(reflect_pad, width=3)
+        image = conv(self.out_channels, 7, 1, "valid", dtype=self.dtype, name="image")
+        stages = [
+            [pad, conv(self.features, 7, 1, "valid", name="stem", **options), *normed("stem")],
+            halve(2 * self.features, "down_0"),
+            halve(4 * self.features, "down_1"),
+            *([partial(residual, f"block_{i}")] for i in range(self.blocks)),
+            double(2 * self.features, "up_0"),
+            double(self.features, "up_1"),
+            [pad, image, lambda x: jnp.tanh(x.astype(jnp.float32))],
         ]
         x = join_noise(source, noise, self.noise_channels)
-        return run_layers(layers, x, taps=taps, encode_only=encode_only)
+        return run_layers(self, stages, x, taps=taps, encode_only=encode_only)

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 from retrojax.models.conv import conv, conv_transpose
 from retrojax.models.layers import leaky_relu, resample_down, smooth
-from retrojax.models.taps import Features, run_layers
+from retrojax.models.stages import run_stage
+from retrojax.models.taps import Features, Layer, run_layers
 
 UNIT = nn.initializers.normal(1.0)
 
@@ -150,6 +151,7 @@ class SinCUTGenerator(nn.Module):
         noise_channels: 1 = the doubling adds noise, as the authors' does; 0 = takes no noise.
         dtype: computation type; parameters and the image are float32.
         out_channels: channels of the image.
+        remat: whether stages keep no activations, see `models.stages`.
     """
 
     features: int = 80
@@ -157,6 +159,7 @@ class SinCUTGenerator(nn.Module):
     noise_channels: int = 1
     dtype: Any = None
     out_channels: int = 3
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -196,19 +199,26 @@ class SinCUTGenerator(nn.Module):
             )
         if not encode_only:
             _check_noise(source, noise, self.noise_channels)
-        block = partial(EqualBlock, 2 * self.features, dtype=self.dtype)
-        up = StyledUp(self.features, bool(self.noise_channels), self.dtype, name="up")
-        layers = [
-            lambda x: x,
-            EqualConv(self.features, 1, dtype=self.dtype, name="stem"),
-            block(True, name="down"),
-            *(block(name=f"encoder_{i}") for i in range(self.blocks)),
-            *(block(name=f"decoder_{i}") for i in range(self.blocks)),
-            lambda x: up(x, noise),
-            EqualConv(self.out_channels, 1, dtype=self.dtype, name="image"),
-            lambda x: x.astype(jnp.float32),
+
+        def conv(features: int, name: str) -> Layer:
+            return lambda x: EqualConv(features, 1, dtype=self.dtype, name=name)(x)
+
+        def block(name: str, down: bool = False) -> Layer:
+            return lambda x: EqualBlock(2 * self.features, down, self.dtype, name=name)(x)
+
+        def up(x: Array) -> Array:
+            noisy = bool(self.noise_channels)
+            return StyledUp(self.features, noisy, self.dtype, name="up")(x, noise)
+
+        stages = [
+            [lambda x: x, conv(self.features, "stem")],
+            [block("down", True)],
+            *([block(f"encoder_{i}")] for i in range(self.blocks)),
+            *([block(f"decoder_{i}")] for i in range(self.blocks)),
+            [up],
+            [conv(self.out_channels, "image"), lambda x: x.astype(jnp.float32)],
         ]
-        return run_layers(layers, source, taps=taps, encode_only=encode_only)
+        return run_layers(self, stages, source, taps=taps, encode_only=encode_only)
 
 
 def _check_noise(source: Array, noise: Array | None, channels: int) -> None:
@@ -230,10 +240,12 @@ class SinCUTDiscriminator(nn.Module):
     Attributes:
         widths: of the maps, from the image's size down to 4x4; the code's `ndf` 8 gives these.
         dtype: computation type of the convolutions; parameters and logits are float32.
+        remat: whether stages keep no activations, see `models.stages`.
     """
 
     widths: Sequence[int] = (32, 64, 128, 256, 384)
     dtype: Any = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -258,9 +270,13 @@ class SinCUTDiscriminator(nn.Module):
                 f"this SinCUT discriminator takes images of {side}x{side} pixels, got "
                 f"{height}x{width}; crop the images or use other widths"
             )
+
+        def down(name: str, features: int, x: Array) -> Array:
+            return EqualBlock(features, True, self.dtype, name=name)(x)
+
         x = EqualConv(self.widths[0], 1, dtype=self.dtype, name="stem")(images)
         for i, features in enumerate(self.widths[1:]):
-            x = EqualBlock(features, True, self.dtype, name=f"down_{i}")(x)
+            x = run_stage(self, partial(down, f"down_{i}", features), x)
         x = EqualConv(self.widths[-1], 3, dtype=self.dtype, name="last")(x)
         x = x.reshape(x.shape[0], -1).astype(jnp.float32)
         x = EqualDense(self.widths[-1], name="dense")(x)

@@ -1,9 +1,12 @@
 """Features read in the middle of a generator, for losses that compare patches (PatchNCE)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from flax import linen as nn
 from jaxtyping import Array, Float
+
+from retrojax.models.stages import run_stage
 
 Layer = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 """A function of one map, [b, h, w, c]."""
@@ -13,21 +16,23 @@ Features = tuple[Float[Array, "..."], ...]
 
 
 def run_layers(
-    layers: Sequence[Layer],
+    network: nn.Module,
+    stages: Sequence[Sequence[Layer]],
     x: Float[Array, "..."],
     *,
     taps: Sequence[int] = (),
     encode_only: bool = False,
 ) -> Float[Array, "..."] | tuple[Float[Array, "..."], Features] | Features:
-    """Runs layers one after the other and keeps what some of them return.
+    """Runs a network's layers one after the other and keeps what some of them return.
 
     A map that a ReLU follows is kept as that ReLU leaves it: PyTorch's code works in place, so
     what it has kept of a norm is overwritten. (A ReLU that is not run overwrites nothing.)
 
     Args:
-        layers: functions of one map.
+        network: the module whose call this is, see `run_stage`.
+        stages: functions of one map, by stages; a ReLU is in the stage of what comes before it.
         x: what the first is given.
-        taps: indices of the layers whose results are kept.
+        taps: indices of the layers whose results are kept, counted over all stages.
         encode_only: stop after the last of `taps`.
 
     Returns:
@@ -39,17 +44,32 @@ def run_layers(
     """
     if encode_only and not taps:
         raise ValueError("encode_only returns the features at taps: name at least one tap")
-    wrong = [tap for tap in taps if not 0 <= tap < len(layers)]
+    count = sum(map(len, stages))
+    wrong = [tap for tap in taps if not 0 <= tap < count]
     if wrong:
-        raise ValueError(f"no layer {wrong[0]} to tap; this network has 0 to {len(layers) - 1}")
-    kept = {}
-    for index, layer in enumerate(layers[: max(taps) + 1] if encode_only else layers):
-        x = layer(x)
-        if index in taps:
-            kept[index] = x
-        if layer is nn.relu and index - 1 in kept:
-            kept[index - 1] = x
+        raise ValueError(f"no layer {wrong[0]} to tap; this network has 0 to {count - 1}")
+    numbers = iter(range(max(taps) + 1 if encode_only else count))
+    kept: dict[int, Array] = {}
+    for stage in stages:
+        # `zip` asks the layers first: no number is lost at the end of a stage.
+        numbered = [(number, layer) for layer, number in zip(stage, numbers, strict=False)]
+        x, found = run_stage(network, partial(_run, numbered, taps), x)
+        kept |= found
     features = tuple(kept[tap] for tap in taps)
     if encode_only:
         return features
     return (x, features) if taps else x
+
+
+def _run(
+    numbered: Sequence[tuple[int, Layer]], taps: Sequence[int], x: Array
+) -> tuple[Array, dict[int, Array]]:
+    """One stage: its result, and what is tapped in it by the layers' numbers."""
+    kept = {}
+    for number, layer in numbered:
+        x = layer(x)
+        if number in taps:
+            kept[number] = x
+        if layer is nn.relu and number - 1 in kept:
+            kept[number - 1] = x
+    return x, kept

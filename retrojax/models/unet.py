@@ -5,6 +5,7 @@ Isola et al. 2017 (arXiv:1611.07004), layer by layer as the authors' PyTorch cod
 skip comes before what it meets. (The paper's own Lua code differs in both.)
 """
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from retrojax.models.layers import (
     leaky_relu,
     make_norm,
 )
+from retrojax.models.stages import run_stage
 
 
 class UNetGenerator(nn.Module):
@@ -37,6 +39,7 @@ class UNetGenerator(nn.Module):
         dtype: computation type; parameters and the image are float32.
         out_channels: channels of the image.
         axis_name: mapped axis for the batch norm's statistics (`pmap`); None = none.
+        remat: whether stages keep no activations, see `models.stages`.
     """
 
     features: int = 64
@@ -47,6 +50,7 @@ class UNetGenerator(nn.Module):
     dtype: Any = None
     out_channels: int = 3
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -80,21 +84,32 @@ class UNetGenerator(nn.Module):
         options = {"use_bias": biased(self.norm), "dtype": self.dtype}
         widths = [self.features * min(2**level, 8) for level in range(self.levels)]
 
-        x = join_noise(source, noise, self.noise_channels)
-        skips = []
-        for level in range(1, self.levels + 1):
+        def down(level: int, x: Array) -> Array:
             x = leaky_relu(x) if level > 1 else x
             x = Conv(widths[level - 1], 4, 2, 1, name=f"down_{level}", **options)(x)
-            if 1 < level < self.levels:
-                x = norm(f"down_{level}_norm")(x)
-            skips.append(x)
+            return norm(f"down_{level}_norm")(x) if 1 < level < self.levels else x
 
-        skips.pop()  # The bottom has no skip: it is where the way up starts.
-        for level in range(self.levels, 1, -1):
-            x = ConvTranspose(widths[level - 2], 4, 2, 1, name=f"up_{level}", **options)(nn.relu(x))
+        def up(level: int, *parts: Array) -> Array:
+            x = nn.relu(jnp.concatenate(parts, -1))
+            x = ConvTranspose(widths[level - 2], 4, 2, 1, name=f"up_{level}", **options)(x)
             x = norm(f"up_{level}_norm")(x)
             if 5 <= level < self.levels:
                 x = Dropout(self.dropout, name=f"up_{level}_dropout")(x, train=train)
-            x = jnp.concatenate([skips.pop(), x], -1)
-        x = ConvTranspose(self.out_channels, 4, 2, 1, dtype=self.dtype, name="image")(nn.relu(x))
-        return jnp.tanh(x.astype(jnp.float32))
+            return x
+
+        def image(*parts: Array) -> Array:
+            x = nn.relu(jnp.concatenate(parts, -1))
+            x = ConvTranspose(self.out_channels, 4, 2, 1, dtype=self.dtype, name="image")(x)
+            return jnp.tanh(x.astype(jnp.float32))
+
+        x = join_noise(source, noise, self.noise_channels)
+        skips = []
+        for level in range(1, self.levels + 1):
+            x = run_stage(self, partial(down, level), x)
+            skips.append(x)
+        # The bottom has no skip: it is where the way up starts.
+        parts = [skips.pop()]
+        for level in range(self.levels, 1, -1):
+            x = run_stage(self, partial(up, level), *parts)
+            parts = [skips.pop(), x]
+        return run_stage(self, image, *parts)

@@ -26,6 +26,7 @@ class Adversary:
         penalties: gradient penalties on the discriminator.
         weight: of the discriminator's adversarial loss.
         augment: policy of DiffAugment on what the critic is given, see `diff_augment`; "" = none.
+        remat: whether the critic's activations are computed again for gradients.
     """
 
     discriminator: nn.Module
@@ -33,6 +34,7 @@ class Adversary:
     penalties: Penalties = Penalties()
     weight: float = 1.0
     augment: str = ""
+    remat: bool = False
 
     def __post_init__(self) -> None:
         """Refuses an unknown augmentation.
@@ -59,7 +61,9 @@ class Adversary:
             images = given[..., :channels]
             condition = None if condition is None else given[..., channels:]
         args = (images,) if condition is None else (images, condition)
-        return apply_training(self.discriminator, variables, *args, key=dropout_key)
+        return apply_training(
+            self.discriminator, variables, *args, key=dropout_key, remat=self.remat
+        )
 
     def discriminator_loss(
         self,
@@ -165,6 +169,8 @@ class AdversarialTask:
         discriminator_weight: of each critic's adversarial loss.
         penalties: gradient penalties on the critics.
         augment: policy of DiffAugment on what a critic is given; "" = none.
+        remat: whether activations of all networks are computed again when gradients need them, see
+            `apply_training`: less memory, more time, the same numbers.
     """
 
     generator: nn.Module
@@ -173,6 +179,7 @@ class AdversarialTask:
     discriminator_weight: float = 1.0
     penalties: Penalties = Penalties()
     augment: str = ""
+    remat: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what one critic's side refuses.
@@ -186,5 +193,10 @@ class AdversarialTask:
     def adversary(self) -> Adversary:
         """One critic's side."""
         return Adversary(
-            self.discriminator, self.loss, self.penalties, self.discriminator_weight, self.augment
+            self.discriminator,
+            self.loss,
+            self.penalties,
+            self.discriminator_weight,
+            self.augment,
+            self.remat,
         )

@@ -160,6 +160,7 @@ class ContrastiveTask(AdversarialTask):
                 images,
                 noise,
                 key=key,
+                remat=self.remat,
                 taps=self.layers,
                 **options,
             )

@@ -104,7 +104,9 @@ class GenerationTask(AdversarialTask):
         """As many images as the batch has."""
         z_key, dropout_key = jax.random.split(key)
         z = self.latent(z_key, batch["real"].shape[0])
-        fake, collections = apply_training(self.generator, generator, z, key=dropout_key)
+        fake, collections = apply_training(
+            self.generator, generator, z, key=dropout_key, remat=self.remat
+        )
         return fake.astype(jnp.float32), (collections, {})
 
     def discriminator_loss(

@@ -76,7 +76,12 @@ class OneSidedTask(AdversarialTask):
         noise_key, dropout_key = jax.random.split(key)
         noise = noise_for(self.generator, noise_key, batch["source"])
         output, collections = apply_training(
-            self.generator, generator, batch["source"], noise, key=dropout_key
+            self.generator,
+            generator,
+            batch["source"],
+            noise,
+            key=dropout_key,
+            remat=self.remat,
         )
         return picture(output), (collections, {})
 

@@ -110,7 +110,7 @@ class PairedTask(AdversarialTask):
         source = batch["source"]
         noise = self.noise(noise_key, source)
         output, collections = apply_training(
-            self.generator, generator, source, noise, key=dropout_key
+            self.generator, generator, source, noise, key=dropout_key, remat=self.remat
         )
         outputs = output if isinstance(output, LookOutput) else LookOutput(output, output)
         return jax.tree.map(lambda x: x.astype(jnp.float32), outputs), (collections, {})

@@ -6,6 +6,7 @@ A task is a frozen dataclass whose methods are pure functions over the players' 
 
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Key, PyTree
@@ -58,7 +59,12 @@ class Task(Protocol):
 
 
 def apply_training(
-    module: nn.Module, variables: Variables, *args: Any, key: Key[Array, ""], **options: Any
+    module: nn.Module,
+    variables: Variables,
+    *args: Any,
+    key: Key[Array, ""],
+    remat: bool = False,
+    **options: Any,
 ) -> tuple[Any, dict[str, PyTree]]:
     """Applies a module in training mode.
 
@@ -67,15 +73,23 @@ def apply_training(
         variables: its variables.
         *args: the call's positional arguments.
         key: key of its dropout masks.
+        remat: whether its activations are computed again when a gradient needs them: stage by
+            stage where the module has a field `remat` (see `models.stages`), else all at once.
         **options: further keywords of the call.
 
     Returns:
         The module's output and its new collections (all but params).
     """
     names = [name for name in variables if name != "params"]
-    output, changed = module.apply(
-        variables, *args, train=True, mutable=names, rngs={"dropout": key}, **options
-    )
+    staged = remat and hasattr(module, "remat")
+    network = module.clone(remat=True) if staged else module
+
+    def run(variables: Variables, key: Array, *args: Any) -> tuple[Any, Any]:
+        rngs = {"dropout": key}
+        return network.apply(variables, *args, train=True, mutable=names, rngs=rngs, **options)
+
+    run = jax.checkpoint(run) if remat and not staged else run
+    output, changed = run(variables, key, *args)
     return output, {**{name: variables[name] for name in names}, **changed}
 
 

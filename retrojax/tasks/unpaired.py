@@ -105,7 +105,7 @@ class UnpairedTask(AdversarialTask):
             noise_key, dropout_key = jax.random.split(next(keys))
             noise = noise_for(self.generator, noise_key, images)
             image, collections = apply_training(
-                self.generator, players[name], images, noise, key=dropout_key
+                self.generator, players[name], images, noise, key=dropout_key, remat=self.remat
             )
             players[name] = {"params": players[name]["params"], **collections}
             return picture(image)

@@ -1,13 +1,14 @@
 """The training loop: compiles the joint step, feeds it, saves, samples and logs.
 
 Order of one iteration, which resuming depends on: take batch k, dispatch step k, read the metrics
-of the step before (the device is never waited for), then save and sample if due. A step's number is
-the number of completed updates. The batch and all randomness of a step are functions of (seed,
-step), so a resumed run is the same run.
+of the step before (the device is never waited for), then save and sample if due. Files are written
+in the background: for a checkpoint the loop waits until the step just dispatched is done and copied
+to the host, for a sample not even that. A step's number is the number of completed updates. The
+batch and all randomness of a step are functions of (seed, step), so a resumed run is the same run.
 """
 
+import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from jaxtyping import PyTree, UInt8
+from jaxtyping import PyTree
 
 from retrojax.data import PhotoData, batches
 from retrojax.tasks.task import Task
@@ -23,13 +24,11 @@ from retrojax.training.checkpoints import Checkpoints
 from retrojax.training.logging import RunLog, SilentLog
 from retrojax.training.placement import Parallel, Placement, make_placement
 from retrojax.training.processes import Agreement, is_first
-from retrojax.training.samples import write_png
+from retrojax.training.profiling import StepProfile
+from retrojax.training.sampling import Sampler, Samples
 from retrojax.training.state import GanState, init_state
 from retrojax.training.step import Halflife, Metrics, Order, make_step, rounds
 from retrojax.training.stopping import Stopped, stop_on_signals
-
-Sampler = Callable[[GanState], UInt8[np.ndarray, "h w 3"]]
-"""Draws a picture that shows what a state can do."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class LoopSettings:
         save_every_seconds: seconds between checkpoints; 0 = by steps only.
         sample_every_steps: updates between sample pictures; 0 = none.
         log_every_steps: updates between lines of metrics.jsonl.
+        profile: whether a few steps are traced, to profile/ in the run's folder.
     """
 
     steps: int
@@ -69,6 +69,7 @@ class LoopSettings:
     save_every_seconds: float = 60.0
     sample_every_steps: int = 250
     log_every_steps: int = 10
+    profile: bool = False
 
     @property
     def images_per_step(self) -> int:
@@ -87,11 +88,13 @@ class Timing:
 
     Attributes:
         compile: tracing and compiling the joint step.
+        trace: the part of `compile` before the compiler starts, which no cache saves.
         train: from the first step's dispatch to the end of the last, saving and sampling included.
         data_wait: share of `train` spent waiting for the next batch, in [0, 1].
     """
 
     compile: float
+    trace: float
     train: float
     data_wait: float
 
@@ -139,8 +142,8 @@ def train(
         data: where batches come from.
         settings: how long and how often.
         run_dir: the run's folder; checkpoints/ and metrics.jsonl are written there.
-        sampler: asked now and then, and at the end, for a picture that goes to samples/ and to
-            TensorBoard.
+        sampler: asked now and then, and at the end, in a thread of its own, for a picture that
+            goes to samples/ and to TensorBoard.
         headline: lines shown before the first step (the formula in force, for example).
 
     Returns:
@@ -177,7 +180,7 @@ def train(
             if restored is not None:
                 log.note(f"resuming at step {first_step}")
             if first_step >= settings.steps:
-                return placement.one_copy(state), Timing(0.0, 0.0, 0.0)
+                return placement.one_copy(state), Timing(0.0, 0.0, 0.0, 0.0)
             return _run(
                 task, optimizers, data, settings, run_dir, placement, state, first_step,
                 checkpoints, log, sampler, example,
@@ -211,7 +214,9 @@ def _run(
         accumulate=settings.accumulate,
         axis_name=placement.axis_name,
     )
-    compiled = placement.compile(step, state, example)
+    lowered = placement.lower(step, state, example)
+    trace_seconds = time.perf_counter() - begin
+    compiled = lowered.compile()
     compile_seconds = time.perf_counter() - begin
     log.note(f"compiled in {compile_seconds:.1f} s")
 
@@ -226,18 +231,24 @@ def _run(
         share=(jax.process_index(), jax.process_count()),
     )
     agreed = Agreement(placement)
+    drawing = Samples(sampler, run_dir / "samples", log) if sampler and is_first() else None
+    profiled = run_dir / "profile" if settings.profile and is_first() else None
+    profile = StepProfile(profiled, first_step, settings.steps)
     begin = saved = time.perf_counter()
     saved_step = first_step
     waited = 0.0
     pending: tuple[int, Metrics] | None = None
     try:
-        with stop_on_signals() as request:
+        with stop_on_signals() as request, drawing or contextlib.nullcontext(), profile:
             for done in range(first_step + 1, settings.steps + 1):
                 asked = time.perf_counter()
                 raw = placement.put_batch(next(stream))
                 waited += time.perf_counter() - asked
+                profile.before(done)
                 with jax.transfer_guard("disallow"):
                     state, metrics = compiled(state, raw)
+                if profile.after(done, state):
+                    log.note(f"profile of {len(profile.steps)} steps in {profile.folder}")
                 pending = _read(log, settings, pending, (done, metrics))
                 log.advance(done)
 
@@ -257,16 +268,15 @@ def _run(
                     raise Stopped(done, stopping)
                 sampling = settings.sample_every_steps
                 sampled = last or (sampling and done % sampling == 0)
-                if sampler and sampled and is_first():
-                    picture = sampler(placement.one_copy(state))
-                    write_png(run_dir / "samples" / f"{done:08d}.png", picture)
-                    log.image(done, "samples", picture)
+                if drawing and sampled:
+                    drawing.draw(done, placement.one_copy(state.sampling_variables))
+            jax.block_until_ready(state)
     finally:
         stream.close()
-    jax.block_until_ready(state)
     seconds = time.perf_counter() - begin
     checkpoints.wait()
-    return placement.one_copy(state), Timing(compile_seconds, seconds, waited / seconds)
+    timing = Timing(compile_seconds, trace_seconds, seconds, waited / seconds)
+    return placement.one_copy(state), timing
 
 
 def _read(

@@ -88,7 +88,11 @@ class Placement:
         return jax.tree.map(put, batch)
 
     def compile(self, step: Step, state: PyTree, batch: PyTree) -> "jax.stages.Compiled":
-        """Compiles the step for this mesh ahead of its first call; the state is donated.
+        """Compiles the step for this mesh ahead of its first call, see `lower`."""
+        return self.lower(step, state, batch).compile()
+
+    def lower(self, step: Step, state: PyTree, batch: PyTree) -> "jax.stages.Lowered":
+        """Traces and lowers the step for this mesh; the state will be donated.
 
         Args:
             step: a pure `(state, raw) -> (state, metrics)`, built with this `axis_name`.
@@ -96,8 +100,8 @@ class Placement:
             batch: a raw global batch as the host has it, or its shapes.
 
         Returns:
-            The compiled step, called with what `put_state` and `put_batch` give; `lower` and
-            `compile` are what takes the time, no data is touched.
+            The step, to be compiled, then called with what `put_state` and `put_batch` give. No
+            data is touched.
         """
         batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
         if self._stacked:
@@ -114,7 +118,7 @@ class Placement:
                 share = x.shape[0] // self.mesh.size
                 return jax.ShapeDtypeStruct((self.mesh.size, share, *x.shape[1:]), x.dtype)
 
-            return replicas.lower(state, jax.tree.map(stacked, batch)).compile()
+            return replicas.lower(state, jax.tree.map(stacked, batch))
         if self.parallel == "pmap":
             # What pmap is made of. With several processes pmap itself would turn every array from
             # a process's own into a global one, which a replicated state already is.
@@ -131,7 +135,7 @@ class Placement:
             in_shardings=(self.replicated, self.split),
             out_shardings=(self.replicated, self.replicated),
         )
-        return jitted.lower(state, batch).compile()
+        return jitted.lower(state, batch)
 
     def one_copy(self, tree: PyTree) -> PyTree:
         """A replicated tree as the first device of this process has it; nothing is moved.

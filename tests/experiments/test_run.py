@@ -1,5 +1,6 @@
 """The main job as it is typed: what it refuses, what it leaves, and how it goes on after a kill."""
 
+import gzip
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -110,7 +112,10 @@ def finished(tmp_path_factory):
     for index in range(3):
         photograph(root / f"photos/{index}.png", seed=index)
     (root / "photos/broken.png").write_bytes(b"no picture")
-    flags = (f"--data=folder:{root / 'photos'}", f"--run-dir={root / 'run'}", "--steps=4")
+    flags = (
+        *(f"--data=folder:{root / 'photos'}", f"--run-dir={root / 'run'}"),
+        *(f"--compilation-cache={root / 'compiled'}", "--profile", "--steps=4"),
+    )
     done = subprocess.run(
         command(*flags),
         cwd=ROOT,
@@ -134,6 +139,33 @@ def test_a_run_leaves_what_a_user_keeps(finished):
     assert list(figures) == ["untouched input", "LUT + noise", "trained"]
     assert "colour error / LUT" in done.stdout
     assert "1/2 (r - 1)^2 + 1/2 f^2" in done.stdout
+
+
+def test_a_run_says_its_peak_memory_and_what_compiling_took(finished):
+    root, _, done = finished
+    (timing,) = [
+        line for line in read_lines(root / "run/metrics.jsonl") if line.get("event") == "timing"
+    ]
+    assert 0 < timing["trace_seconds"] < timing["compile_seconds"]
+    assert 0.1 < timing["peak_memory_gb"] < 100
+    assert f"peak memory {timing['peak_memory_gb']:.1f} GB" in done.stdout
+
+
+def test_a_run_leaves_its_profile_and_its_compiled_programs_where_it_says(finished):
+    root, _, done = finished
+    (trace,) = (root / "run/profile").rglob("*.trace.json.gz")
+    assert json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert f"profile of 4 steps in {root / 'run/profile'}" in done.stdout
+    (own,) = (root / "compiled").iterdir()
+    assert f"compiled programs are kept in {own}" in done.stdout
+    assert list(own.glob("jit_step-*"))
+
+
+def test_rematerialising_where_it_saves_nothing_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jax, "__version_info__", (0, 10, 2))
+    line = refused(capsys, "--remat", f"--run-dir={tmp_path / 'run'}")
+    assert "--remat saves no memory on CPU" in line and "use --accumulate=K" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unreadable_photograph_is_named_and_skipped(finished):

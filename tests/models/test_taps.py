@@ -96,16 +96,16 @@ def test_parameters_are_the_same_tree_whatever_the_resampling():
 
 def test_features_come_in_the_order_of_the_taps():
     double = lambda x: 2 * x  # noqa: E731
-    x, features = run_layers([double, double, double], jnp.ones(1), taps=(2, 0, 0))
+    x, features = run_layers(PLAIN, [[double], [double, double]], jnp.ones(1), taps=(2, 0, 0))
     assert (x.item(), [f.item() for f in features]) == (8, [8, 2, 2])
 
 
 @pytest.mark.parametrize("tap", [-1, 2])
 def test_a_tap_that_is_no_layer_is_refused(tap):
     with pytest.raises(ValueError, match=f"no layer {tap} to tap; this network has 0 to 1"):
-        run_layers([jnp.sin, jnp.cos], jnp.ones(1), taps=(0, tap))
+        run_layers(PLAIN, [[jnp.sin], [jnp.cos]], jnp.ones(1), taps=(0, tap))
 
 
 def test_encoding_nothing_is_refused():
     with pytest.raises(ValueError, match="name at least one tap"):
-        run_layers([jnp.sin], jnp.ones(1), encode_only=True)
+        run_layers(PLAIN, [[jnp.sin]], jnp.ones(1), encode_only=True)

@@ -1,0 +1,87 @@
+"""Sample pictures drawn and written in the background, while training goes on.
+
+The next step takes over the memory of the state, so the generator is copied first: a copy on the
+device, behind the step that makes it, for which nobody waits. All the rest (compiling the drawing
+at its first time, drawing, encoding, writing) is one thread's work.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from retrojax.tasks.task import Variables
+from retrojax.training.logging import RunLog
+from retrojax.training.samples import write_png
+
+Sampler = Callable[[Variables], UInt8[np.ndarray, "h w 3"]]
+"""Draws a picture that shows what a generator can do."""
+
+
+class Samples:
+    """The samples of a run; a context manager that waits for the last one on its way out.
+
+    An error in the background is raised where the next sample is asked for, or on the way out.
+    """
+
+    def __init__(self, sampler: Sampler, folder: Path, log: RunLog):
+        """Draws nothing yet.
+
+        Args:
+            sampler: draws; called in the background.
+            folder: where PNG files go, named by step.
+            log: is given the pictures too.
+        """
+        self._sampler, self._folder, self._log = sampler, folder, log
+        self._copy = jax.jit(_copy_of_variables)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="samples")
+        self._drawing: Future[None] | None = None
+
+    def __enter__(self) -> "Samples":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.wait()
+        except Exception as failure:
+            if error is None:
+                raise
+            # The error that ended the run stays the one that is seen first.
+            error.add_note(f"a sample could not be drawn: {failure}")
+        finally:
+            self._thread.shutdown()
+
+    def draw(self, step: int, variables: Variables) -> None:
+        """Has a sample drawn; waits only if the one before is not finished.
+
+        Args:
+            step: completed updates.
+            variables: the generator's, on one device; they may be donated afterwards.
+        """
+        self.wait()
+        self._drawing = self._thread.submit(self._write, step, self._copy(variables))
+
+    def wait(self) -> None:
+        """Waits for the sample under way, and raises what went wrong with it; said once."""
+        drawing, self._drawing = self._drawing, None
+        if drawing is not None:
+            drawing.result()
+
+    def _write(self, step: int, variables: Variables) -> None:
+        picture = self._sampler(variables)
+        write_png(self._folder / f"{step:08d}.png", picture)
+        self._log.image(step, "samples", picture)
+
+
+def _copy_of_variables(variables: Variables) -> Variables:
+    return jax.tree.map(jnp.copy, variables)
