@@ -14,8 +14,8 @@ from retrojax.training.state import init_state
 from retrojax.training.step import make_step
 
 KEY = jax.random.key(0)
-QUICK = ("tiny", "cyclegan-tiny", "document-tiny")
-LONG = ("pix2pix-tiny", "cut-tiny", "r3gan-tiny", "retro-unpaired")
+QUICK = ("tiny",)
+LONG = ("cyclegan-tiny", "document-tiny", "pix2pix-tiny", "cut-tiny", "r3gan-tiny", "retro-unpaired")
 SLOW = tuple(pytest.param(name, marks=pytest.mark.slow) for name in LONG)
 
 
