@@ -23,7 +23,7 @@ class Look(NamedTuple):
 
 
 class LookTables(nn.Module):
-    """Trilinear 3-D LUT: the identity and `gain` times the sum of a coarse and a fine table."""
+    """Trilinear 3-D LUT: the identity and `gain` times a fine table, a refined coarse one added."""
 
     def __init__(self, size: int, gain: float) -> None:
         super().__init__()
@@ -35,11 +35,10 @@ class LookTables(nn.Module):
         """Maps colours [b, h, w, 3]."""
         # The last coordinate belongs to the table's first axis.
         places = x.flip(-1)[None]
-        for table in (self.coarse, self.fine):
-            volume = table.permute(3, 0, 1, 2)[None]
-            change = F.grid_sample(volume, places, padding_mode="border", align_corners=True)
-            x = x + self.gain * change[0].permute(1, 2, 3, 0)
-        return x
+        coarse, fine = (table.permute(3, 0, 1, 2)[None] for table in (self.coarse, self.fine))
+        volume = fine + F.interpolate(coarse, fine.shape[2:], mode="trilinear", align_corners=True)
+        change = F.grid_sample(volume, places, padding_mode="border", align_corners=True)
+        return x + self.gain * change[0].permute(1, 2, 3, 0)
 
 
 class RadialConv(nn.Module):

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "retrojax.keys": {"retrojax.portion"},
     "retrojax.film": FOUNDATIONS,
     "retrojax.losses": FOUNDATIONS,
-    "retrojax.models": FOUNDATIONS,
+    "retrojax.models": {*FOUNDATIONS, "retrojax.film"},
     "retrojax.metrics": FOUNDATIONS,
     "retrojax.data": {*FOUNDATIONS, "retrojax.film"},
     "retrojax.tasks": {*FOUNDATIONS, *GROUND},

@@ -15,7 +15,14 @@ from retrojax.training.step import make_step
 
 KEY = jax.random.key(0)
 QUICK = ("tiny",)
-LONG = ("cyclegan-tiny", "document-tiny", "pix2pix-tiny", "cut-tiny", "r3gan-tiny", "retro-unpaired")
+LONG = (
+    "cyclegan-tiny",
+    "document-tiny",
+    "pix2pix-tiny",
+    "cut-tiny",
+    "r3gan-tiny",
+    "retro-unpaired",
+)
 SLOW = tuple(pytest.param(name, marks=pytest.mark.slow) for name in LONG)
 
 
