@@ -90,6 +90,17 @@ class TorchContender:
         finite = all(bool(torch.isfinite(value)) for value in said.values())
         return {"seconds": seconds, "finite": finite}
 
+    def train(self, steps: int) -> None:
+        """Plays the game from its start; for clocks outside.
+
+        Args:
+            steps: how many, on the batches in turn.
+        """
+        joint = JointStep(self.game, self.handover, self.device, self.mode)
+        for batch in itertools.islice(itertools.cycle(joint.batches), steps):
+            joint.step(batch)
+        self._wait()
+
     def ceilings(self) -> dict[str, float]:
         """FLOP/s of a square matrix product and of the fastest of a few plain convolutions."""
         dtype = getattr(torch, self.game.config.dtype)

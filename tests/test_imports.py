@@ -58,7 +58,7 @@ ONLY_IN = {
     ),
     "apache_beam": ("retrojax/data/beam.py",),
     "grain": ("retrojax/data/",),
-    "matplotlib": ("retrojax/training/curves.py", "experiments/"),
+    "matplotlib": ("retrojax/training/curves.py", "experiments/", "benchmarks/cost_growth.py"),
     "optax": ("retrojax/training/", "experiments/build.py", "benchmarks/"),
     "orbax": ("retrojax/training/checkpoints.py",),
     "safetensors": ("retrojax/inference/bundle.py",),

@@ -1,0 +1,48 @@
+"""Minutes to a look: both sides run, and the ratio is that of their last steps."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.time_to_look import lines, look_batches, main
+from experiments.presets import preset
+
+
+def test_pytorchs_batches_are_rendered_pairs():
+    config = preset("tiny")
+    given = look_batches(config)
+    assert len(given) == config.steps
+    shape = (config.batch_size, config.crop, config.crop, 3)
+    for batch in given[:2]:
+        assert {name: x.shape for name, x in batch.items()} == dict.fromkeys(
+            ("source", "target"), shape
+        )
+        assert np.abs(batch["source"] - batch["target"]).max() > 0.1
+
+
+def test_the_table_names_both_clocks():
+    report = {
+        "preset": "tiny",
+        "steps": 4,
+        "load_average": None,
+        "ratio": 0.5,
+        "product": {"trained": 2.0, "whole": 3.0, "compile": 1.0, "train": 0.5},
+        "torch": {
+            **{"trained": 4.0, "steps": 4, "title": "look", "device": "cpu (cpu)"},
+            "versions": {"torch": "2"},
+        },
+    }
+    text = dict(lines(report))
+    assert text["product, to the last step"].startswith("2.0 s")
+    assert text["product / PyTorch"].startswith("0.500")
+
+
+@pytest.mark.slow
+def test_the_smallest_run_beside_pytorch(tmp_path, capsys):
+    pytest.importorskip("torch")
+    main(["--preset=tiny", "--steps=2", f"--json={tmp_path / 'found.json'}"])
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["ratio"] == found["product"]["trained"] / found["torch"]["trained"]
+    assert found["torch"]["steps"] == 2
+    assert "product / PyTorch" in capsys.readouterr().out
