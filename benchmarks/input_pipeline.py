@@ -6,8 +6,9 @@
 Three questions. Does the loader bring at least twice the images that the preset's compiled step
 takes? Are large photographs decoded for training at 0.85 of the speed at which Pillow alone decodes
 and shrinks the same files on as many threads, round by round in turn, and what does preparing a new
-folder cost with all its writing? And what share of a real run, a short one in a temporary folder, is spent waiting for the next batch (goal: 2 %; it
-includes the wait for the first one, which longer runs do not notice)?
+folder cost with all its writing? And what share of a real run, a short one in a temporary folder,
+is spent waiting for the next batch (goal: 2 %; it includes the wait for the first one, which longer
+runs do not notice)?
 """
 
 import argparse
