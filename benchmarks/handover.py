@@ -1,7 +1,7 @@
 """What one system hands to another before they are compared: weights, batches, what was drawn.
 
-One `.npz` file of float32 arrays with the paths of Linen's variables as names, in the product's
-layouts: images NHWC, kernels HWIO. No library but numpy, so that each system reads it in a process
+One `.npz` file of arrays with the paths of Linen's variables as names, in the product's layouts:
+images NHWC, kernels HWIO. No library but numpy, so that each system reads it in a process
 of its own.
 """
 
@@ -61,7 +61,7 @@ def load(path: Path) -> Handover:
     batches = [tree["batches"][str(i)] for i in range(len(tree["batches"]))]
     draws = [tree.get("draws", {}).get(str(i), {}) for i in range(len(batches))]
     settings = json.loads(str(tree["settings"]))
-    return Handover(settings, tree["generator"], tree["discriminator"], batches, draws)
+    return Handover(settings, tree["generator"], tree.get("discriminator", {}), batches, draws)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:

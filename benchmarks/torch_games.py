@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.torch_look import LookGenerator
+from benchmarks.torch_look import look_generator
 from benchmarks.torch_networks import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -94,17 +94,8 @@ class Paired:
     def __init__(self, model: str, loss: str, settings: Settings, device: torch.device) -> None:
         task, options = settings["task"], settings["generator"]
         if model == "look":
-            self.generator: nn.Module = LookGenerator(
-                lut_size=options["lut_size"],
-                lut_gain=options["lut_gain"],
-                lights=options["glow_features"],
-                reach=options["glow_reach"],
-                features=options["features"],
-                textures=options["texture_features"],
-                texture_size=options["texture_size"],
-                noise_channels=options["noise_channels"],
-                side=task["crop"],
-            ).to(device)
+            size = (task["crop"], task["crop"])
+            self.generator: nn.Module = look_generator(options, size).to(device)
         else:
             self.generator = UNet(options["features"], options["levels"], options["dropout"])
             self.generator.to(device)

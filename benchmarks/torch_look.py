@@ -8,7 +8,8 @@ band matrices, the products were the faster with their gradients.
 # The extra `bench` may be absent.
 # pyright: reportMissingImports=false
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class LookGenerator(nn.ModuleDict):
         textures: int,
         texture_size: int,
         noise_channels: int,
-        side: int,
+        size: tuple[int, int],
     ) -> None:
         super().__init__(
             {
@@ -89,25 +90,45 @@ class LookGenerator(nn.ModuleDict):
             }
         )
         self.noise_channels = noise_channels
-        bands = torch.stack([_band(side, reach / k, reach) for k in (8, 4, 2)])
-        self.register_buffer("bands", bands, persistent=False)
+        for name, side in zip(("rows", "columns"), size, strict=True):
+            bands = torch.stack([_band(side, reach / k, reach) for k in (8, 4, 2)])
+            self.register_buffer(name, bands, persistent=False)
 
     def forward(self, source: Tensor, noise: Tensor) -> Look:
-        """The look on squares [b, 3, side, side] with noise [b, n, side, side]."""
+        """The look on pictures [b, 3, *size] with noise [b, n, *size]."""
         x = source.permute(0, 2, 3, 1)
-        clean = self["colour"](x) + self._glow(x)
+        clean = self["colour"](x) + self.glow(x)
         base = clean.detach()
-        strength = self["texture_scale"](F.relu(self["texture_hidden"](base)))
-        grain = self["texture_filter"](noise).permute(0, 2, 3, 1)
-        image = (base + self["texture_out"](grain * strength)).clamp(-1, 1)
+        image = (base + self.grain(base, noise)).clamp(-1, 1)
         return Look(image.permute(0, 3, 1, 2), clean.permute(0, 3, 1, 2))
 
-    def _glow(self, x: Tensor) -> Tensor:
+    def grain(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """Grain for developed pictures [b, h, w, 3], from noise [b, n, h, w]."""
+        strength = self["texture_scale"](F.relu(self["texture_hidden"](clean)))
+        grain = self["texture_filter"](noise).permute(0, 2, 3, 1)
+        return self["texture_out"](grain * strength)
+
+    def glow(self, x: Tensor) -> Tensor:
         """What light from the neighbours adds to [b, h, w, 3], by three Gaussians."""
         lights = F.relu(self["glow_in"](x))
-        down = torch.einsum("khi,biwc->kbhwc", self.bands, lights)
-        spread = torch.einsum("kwj,kbhjc->bhwkc", self.bands, down).flatten(3)
+        down = torch.einsum("khi,biwc->kbhwc", self.rows, lights)
+        spread = torch.einsum("kwj,kbhjc->bhwkc", self.columns, down).flatten(3)
         return self["glow_out"](F.relu(self["glow_mix"](spread - lights.repeat(1, 1, 1, 3))))
+
+
+def look_generator(options: Mapping[str, Any], size: tuple[int, int]) -> LookGenerator:
+    """A generator with the product's options, for pictures of one (height, width)."""
+    return LookGenerator(
+        lut_size=options["lut_size"],
+        lut_gain=options["lut_gain"],
+        lights=options["glow_features"],
+        reach=options["glow_reach"],
+        features=options["features"],
+        textures=options["texture_features"],
+        texture_size=options["texture_size"],
+        noise_channels=options["noise_channels"],
+        size=size,
+    )
 
 
 def _band(size: int, sigma: float, reach: int) -> Tensor:

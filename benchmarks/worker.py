@@ -28,6 +28,8 @@ CONTENDERS = MappingProxyType(
             "TorchContender",
             {"mode": "max-autotune"},
         ),
+        "product-stylize": ("benchmarks.stylize_product", "StylizeProduct", {}),
+        "torch-stylize": ("benchmarks.torch_stylize", "TorchStylize", {}),
         "product-operations": ("benchmarks.product_operations", "ProductOperations", {}),
         "torch-operations": ("benchmarks.torch_operations", "TorchOperations", {}),
     }

@@ -264,38 +264,23 @@ def _run(jobs: Sequence["Job"], bundle: "Bundle", options: Stylize) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
+    from retrojax.inference.folder import stylize_files
+
     console = Console(stderr=True)
     rejected = 0
     # The bar is for people: a log file gets the rejects and the summary.
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("stylize", total=len(jobs))
-        for job in jobs:
-            progress.update(bar, description=job.source.name[:40])
-            try:
-                _do(job, bundle, options)
-            except (ValueError, OSError, MemoryError) as error:
+        for job, reason in stylize_files(
+            jobs, bundle, seed=options.seed, strength=options.strength
+        ):
+            if reason is not None:
                 rejected += 1
                 progress.console.print(
-                    f"retrojax: skipped {job.name}: {error}", markup=False, soft_wrap=True
+                    f"retrojax: skipped {job.name}: {reason}", markup=False, soft_wrap=True
                 )
-            progress.advance(bar)
+            progress.update(bar, description=job.source.name[:40], advance=1)
     return rejected
-
-
-def _do(job: "Job", bundle: "Bundle", options: Stylize) -> None:
-    from retrojax.inference.photo import Picture, decode, encode
-    from retrojax.inference.stylize import stylize
-
-    pixels, alpha = decode(job.source)
-    styled = stylize(
-        bundle,
-        pixels,
-        seed=options.seed,
-        name=job.source.name,
-        strength=options.strength,
-    )
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    encode(job.target, Picture(styled, alpha))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ under its final name is always whole.
 import io
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
-from retrojax.data.photo_files import FORMATS, decode_photo, quiet_decoding
+from retrojax.data.photo_files import FORMATS, decode_photo
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 # The decoder shrinks to a longest side; no picture below Pillow's limit is longer than this.
@@ -38,27 +39,28 @@ class Picture(NamedTuple):
 def decode(path: str | Path) -> Picture:
     """Read a photograph at full size; of an animation, the first frame.
 
+    To be called inside `quiet_decoding`.
+
     Raises:
         ValueError: not a picture in one of `FORMATS`, damaged, or larger than Pillow's limit. The
             text is the reason alone; the caller knows the name.
     """
     path = Path(path)
-    with quiet_decoding():
-        pixels = decode_photo(path, photo_size=_FULL_SIZE)
-        with Image.open(path, formats=FORMATS) as image:
-            if not image.has_transparency_data:
-                return Picture(pixels, None)
-            profile = image.info.get("icc_profile")
-            layers = ImageOps.exif_transpose(image).convert("RGBA")
-        alpha = np.array(layers.getchannel("A"))
-        if alpha.min() == 255:
+    pixels = decode_photo(path, photo_size=_FULL_SIZE)
+    with Image.open(path, formats=FORMATS) as image:
+        if not image.has_transparency_data:
             return Picture(pixels, None)
-        # Training lays transparency on white; here the colour below it must survive, else soft
-        # edges get a white fringe on any other ground.
-        opaque = io.BytesIO()
-        layers.convert("RGB").save(opaque, "PNG", compress_level=0, icc_profile=profile)
-        opaque.seek(0)
-        return Picture(decode_photo(opaque, photo_size=_FULL_SIZE), alpha)
+        profile = image.info.get("icc_profile")
+        layers = ImageOps.exif_transpose(image).convert("RGBA")
+    alpha = np.array(layers.getchannel("A"))
+    if alpha.min() == 255:
+        return Picture(pixels, None)
+    # Training lays transparency on white; here the colour below it must survive, else soft edges
+    # get a white fringe on any other ground.
+    opaque = io.BytesIO()
+    layers.convert("RGB").save(opaque, "PNG", compress_level=0, icc_profile=profile)
+    opaque.seek(0)
+    return Picture(decode_photo(opaque, photo_size=_FULL_SIZE), alpha)
 
 
 def encode(path: str | Path, picture: Picture) -> None:
@@ -72,7 +74,8 @@ def encode(path: str | Path, picture: Picture) -> None:
     path = Path(path)
     pixels, alpha = picture
     # Short, because the final name may already be as long as the file system allows.
-    temporary = path.with_name(f".retrojax-{os.getpid()}.tmp")
+    writer = f"{os.getpid()}-{threading.get_native_id()}"
+    temporary = path.with_name(f".retrojax-{writer}.tmp")
     try:
         if path.suffix.lower() in JPEG_SUFFIXES:
             if alpha is not None:

@@ -204,19 +204,22 @@ def _noise(
     """Noise for a tile, or None if the module takes none."""
     if not module.noise_channels:
         return None
-    # Drawn for one size and cut, so that it is compiled once for tiles of all shapes.
-    side = max(TILE, *size)
-    return _draw(key, *place, side, module.noise_channels)[: size[0], : size[1]]
+    return _draw(key, *place, *size, module.noise_channels)
 
 
-@partial(jax.jit, static_argnames=("side", "channels"))
+@partial(jax.jit, static_argnames=("height", "width", "channels"))
 def _draw(
-    key: Key[Array, ""], top: Int[Array, ""], left: Int[Array, ""], side: int, channels: int
-) -> Float[Array, "side side channels"]:
+    key: Key[Array, ""],
+    top: Int[Array, ""],
+    left: Int[Array, ""],
+    height: int,
+    width: int,
+    channels: int,
+) -> Float[Array, "height width channels"]:
     """Standard normal noise; the value at a position does not depend on the tile it is in."""
     fold = jax.vmap(jax.random.fold_in, (None, 0))
-    rows = fold(key, top + jnp.arange(side))
-    positions = jax.vmap(fold, (0, None))(rows, left + jnp.arange(side))
+    rows = fold(key, top + jnp.arange(height))
+    positions = jax.vmap(fold, (0, None))(rows, left + jnp.arange(width))
     draw = partial(jax.random.normal, shape=(channels,))
     return jax.vmap(jax.vmap(draw))(positions)
 

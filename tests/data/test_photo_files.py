@@ -71,6 +71,19 @@ def test_a_large_jpeg_decoded_at_a_fraction_looks_like_one_decoded_whole():
     assert np.abs(difference).max() <= 4
 
 
+def test_of_a_large_jpeg_only_a_fraction_of_the_pixels_is_ever_decoded(monkeypatch):
+    file = saved(Image.fromarray(scene(1200, 1600)), "JPEG", quality=95)
+    decoded, resize = [], Image.Image.resize
+
+    def seen(image, *arguments, **options):
+        decoded.append(image.size)
+        return resize(image, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", seen)
+    assert decode_photo(file, photo_size=100).shape == (75, 100, 3)
+    assert decoded == [(200, 150)], "an eighth of each side, twice the final size, shrunk once"
+
+
 def test_transparency_lies_on_white():
     rgba = Image.new("RGBA", (8, 8), (200, 0, 0, 0))
     np.testing.assert_array_equal(decode_photo(saved(rgba), photo_size=8), 255)
