@@ -352,9 +352,9 @@ PRESETS: Mapping[str, AnyConfig] = MappingProxyType(
             **_TEXT,
             features=16,
             discriminator_features=8,
-            steps=4000,
+            steps=2500,
             batch_size=32,
-            sample_every_steps=1000,
+            sample_every_steps=500,
         ),
         "text-tiny": TranslationConfig(
             preset="text-tiny",
