@@ -20,6 +20,7 @@ from retrojax.models import (
     DCGANGenerator,
     DocumentDiscriminator,
     DocumentGenerator,
+    EncoderDecoderGenerator,
     FullyConnectedDiscriminator,
     LookGenerator,
     MLPGenerator,
@@ -202,6 +203,10 @@ def build_translation_generator(config: TranslationConfig) -> nn.Module:
         )
     if config.generator == "sincut":
         return SinCUTGenerator(features=config.features, blocks=config.blocks, dtype=dtype)
+    if config.generator == "encoder-decoder":
+        return EncoderDecoderGenerator(
+            size=config.crop, features=config.features, levels=config.levels, dtype=dtype
+        )
     return LookGenerator(lut_size=5, features=config.features, joint=True, dtype=dtype)
 
 
@@ -244,6 +249,7 @@ def build_translation_task(config: TranslationConfig) -> TranslationTask:
             pixels_per_mm=config.pixels_per_mm,
             blurred_l1_weight=0.0,
             l1_weight=config.l1_weight,
+            l2_weight=config.l2_weight,
             flip=config.flip,
             **shared,
         )

@@ -15,8 +15,8 @@ TOGETHER = 112
 def words_read(draw: Callable[[np.ndarray], jax.Array], count: int) -> dict[str, dict[str, float]]:
     """Word accuracy on printings that no training pair shows.
 
-    An output is read as the Russian word whose clean printing, at the place where its own belongs,
-    is nearest. The source is read the same way: what is gained without translating.
+    An output is read as the Russian word whose clean print is nearest. The
+    source is read the same way: what is gained without translating.
 
     Args:
         draw: uint8 sources [n, h, w, 3] -> images in [-1, 1].
@@ -30,10 +30,6 @@ def words_read(draw: Callable[[np.ndarray], jax.Array], count: int) -> dict[str,
     output = np.rint(np.clip(output / 2 + 0.5, 0, 1) * 255).astype(np.uint8)
     words = [pair.word for pair in pairs]
     return {
-        name: {
-            "word_accuracy": word_accuracy(
-                images, words, (target_words(pair.placement) for pair in pairs)
-            )
-        }
+        name: {"word_accuracy": word_accuracy(images, words, target_words())}
         for name, images in ((SOURCE, source), (TRAINED, output))
     }

@@ -14,8 +14,8 @@ class TranslationConfig(RunConfig):
         "steps": 0, "epochs_constant": 0, "epochs_decay": 0, "load_size": 0, "crop": 16,
         "margin": 0, "photo_size": 32, "zoom": 0.01, "features": 1, "blocks": 1, "levels": 1,
         "discriminator_features": 1, "discriminator_layers": 1, "discriminator_detail": 0,
-        "adversarial_weight": 0, "l1_weight": 0, "cycle_weight": 0, "identity_weight": 0,
-        "nce_weight": 0, "nce_patches": 1, "pool_size": 0,
+        "adversarial_weight": 0, "l1_weight": 0, "l2_weight": 0, "cycle_weight": 0,
+        "identity_weight": 0, "nce_weight": 0, "nce_patches": 1, "pool_size": 0,
     }  # fmt: skip
 
     preset: str = "cyclegan"
@@ -50,14 +50,14 @@ class TranslationConfig(RunConfig):
     """Whether images are mirrored at random."""
     zoom: float = 1.0
     """Below 1: images are shrunk at random down to this factor (SinCUT: 1/3)."""
-    generator: Literal["resnet", "unet", "sincut", "look"] = "resnet"
+    generator: Literal["resnet", "unet", "sincut", "look", "encoder-decoder"] = "resnet"
     """Network that makes the picture."""
     features: int = 64
     """Width of its first layer."""
     blocks: int = 9
     """Residual blocks of --generator=resnet."""
     levels: int = 8
-    """Halvings of --generator=unet."""
+    """Halvings of --generator=unet and encoder-decoder."""
     norm: Literal["none", "instance", "batch"] = "instance"
     """Normalisation in the generator and the patch discriminator."""
     dropout: float = 0.0
@@ -79,6 +79,8 @@ class TranslationConfig(RunConfig):
     """Weight of the generator's adversarial loss."""
     l1_weight: float = 100.0
     """Weight of L1 to the target (paired), or to the source (one-sided; between blurred images)."""
+    l2_weight: float = 0.0
+    """Weight of the squared error to the target (paired)."""
     cycle_weight: float = 10.0
     """Weight of the cycles (unpaired)."""
     identity_weight: float = 5.0
@@ -126,11 +128,19 @@ class TranslationConfig(RunConfig):
                 f"--decay-uncropped needs --load-size above 0 and a --schedule by epochs, not "
                 f"{self.load_size} and {self.schedule}; leave it out with --no-decay-uncropped"
             )
-        multiple = {"unet": 2**self.levels, "resnet": 4, "sincut": 4, "look": 1}[self.generator]
+        multiple = {
+            "unet": 2**self.levels, "encoder-decoder": 2**self.levels,
+            "resnet": 4, "sincut": 4, "look": 1,
+        }[self.generator]  # fmt: skip
         if self.crop % multiple:
             raise ValueError(
                 f"--crop must be a multiple of {multiple} for --generator={self.generator}, "
                 f"not {self.crop}"
+            )
+        if self.l2_weight and self.method != "paired":
+            raise ValueError(
+                f"--l2-weight={self.l2_weight} needs a target, which --method={self.method} has "
+                "not; choose --method=paired or leave it out"
             )
         if self.discriminator == "sincut" and self.crop != 64:
             raise ValueError(f"--crop must be 64 for --discriminator=sincut, not {self.crop}")

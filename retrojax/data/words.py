@@ -1,8 +1,9 @@
 """Printed words in two languages: pairs for a translation of images, drawn when asked for.
 
 The vocabulary is closed: WORDS is all there is, and a network trained on it knows these words
-only. A pair shows one word twice, in English on toned and noisy paper and in Russian on clean
-paper, with one `Placement`: what is to be learned is a function of the source. Fonts are the two
+only. A pair shows one word twice: in English on toned and noisy paper, anywhere in a range of
+places, sizes and weights, and in Russian on clean paper, always printed as `PRINT` says: what is
+to be learned is a function of the source, namely which word it is. Fonts are the two
 weights of DejaVu Sans that come inside matplotlib's wheel (Bitstream Vera licence).
 
 Contract: the pair of an index is a pure function of (seed, index). One rendering in `_RESERVE` is
@@ -125,7 +126,7 @@ class WordPair(NamedTuple):
 
     Attributes:
         word: its number in `WORDS`.
-        placement: of both printings.
+        placement: of the English printing.
         photo: the pair of pictures; its name ends in the English word.
     """
 
@@ -161,16 +162,17 @@ def render_word(
     return picture
 
 
-def target_words(placement: Placement) -> UInt8[np.ndarray, "words side side 3"]:
-    """Prints the Russian of every word at one place: what an output is compared with.
+PRINT: Final = Placement(size=12, bold=True, middle=SIDE // 2, baseline=SIDE // 2 + _RISE)
+"""How every Russian word is printed."""
 
-    Args:
-        placement: of a pair.
+
+def target_words() -> UInt8[np.ndarray, "words side side 3"]:
+    """Prints the Russian of every word: what an output is compared with.
 
     Returns:
-        As many pictures as `WORDS` has rows, in its order, each as a target shows the word.
+        As many pictures as `WORDS` has rows, in its order, each the target of its word.
     """
-    return np.stack([render_word(russian, placement) for _, russian in WORDS])
+    return np.stack([render_word(russian, PRINT) for _, russian in WORDS])
 
 
 def train_pair(seed: int, index: int) -> WordPair:
@@ -240,7 +242,7 @@ def _draw(seed: int, index: int, stream: int) -> WordPair:
     photo = Photo(
         f"{index:05d}-{english}",
         _on_paper(render_word(english, placement), rng),
-        render_word(russian, placement),
+        render_word(russian, PRINT),
     )
     return WordPair(word, placement, photo)
 

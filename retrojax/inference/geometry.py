@@ -5,6 +5,7 @@ from typing import NamedTuple
 from flax import linen as nn
 
 from retrojax.models import DISCRIMINATORS, LATENT_GENERATORS
+from retrojax.models.encoder_decoder import EncoderDecoderGenerator
 from retrojax.models.look import LookGenerator
 from retrojax.models.resnet import ResNetGenerator
 from retrojax.models.sincut import SinCUTGenerator
@@ -18,10 +19,12 @@ class Geometry(NamedTuple):
         multiple: height and width must be multiples of this.
         reach: an input pixel farther away than this has no influence on an output pixel, but
             through instance normalisation, which looks at the whole input.
+        size: the only height and width that it takes; None = every multiple.
     """
 
     multiple: int
     reach: int
+    size: int | None = None
 
 
 def geometry(module: nn.Module) -> Geometry:
@@ -47,6 +50,8 @@ def geometry(module: nn.Module) -> Geometry:
     if isinstance(module, UNetGenerator):
         # Level l has a 4x4 layer down and one up, each of which reaches 2 steps of 2^(l-1).
         return Geometry(2**module.levels, sum(4 * 2**level for level in range(module.levels)))
+    if isinstance(module, EncoderDecoderGenerator):
+        return Geometry(module.size, module.size, module.size)
     if isinstance(module, tuple(LATENT_GENERATORS.values())):
         raise ValueError(
             f"a {type(module).__name__} makes images from noise and changes no photograph; "

@@ -52,7 +52,8 @@ def _example(module: nn.Module, channels: int) -> tuple[jax.ShapeDtypeStruct | N
     if isinstance(module, tuple(DISCRIMINATORS.values())):
         side = max(64, getattr(module, "minimum_size", 1))
         return (jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32),)
-    side = math.lcm(geometry(module).multiple, 64)
+    multiple, _, size = geometry(module)
+    side = size or math.lcm(multiple, 64)
     source = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     noisy = module.noise_channels  # pyright: ignore[reportAttributeAccessIssue]
     noise = jax.ShapeDtypeStruct((1, side, side, noisy), jnp.float32) if noisy else None

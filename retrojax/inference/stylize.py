@@ -8,6 +8,7 @@ frame, and grain and halation belong to the frame, not to the pixels. A `LookGen
 photograph therefore computes the colour of each pixel at full size, glow and grain on a copy shrunk
 to the training scale, and enlarges these two. A smaller photograph is taken as it is. The other
 generators cannot be taken apart; they run at full size, in tiles.
+A generator that takes one size only is given pictures of that size alone.
 
 Noise is a function of seed, name and position alone, so grain runs on across tile borders.
 """
@@ -97,7 +98,15 @@ def _network_bands(
         noise = _noise(bundle.module, key, (top, left), pixels.shape[:2])
         return np.asarray(_translate(bundle.module, bundle.variables, pixels, noise))
 
-    multiple, reach = geometry(bundle.module)
+    multiple, reach, size = geometry(bundle.module)
+    if size is not None:
+        if image.shape[:2] != (size, size):
+            raise ValueError(
+                f"this model takes pictures of {size}x{size} pixels, not "
+                f"{image.shape[1]}x{image.shape[0]}; give it what it was trained for"
+            )
+        whole = np.arange(size)
+        return iter([(slice(0, size), run(whole, whole, 0, 0))])
     # Deep U-Nets reach farther than a tile is wide. What far pixels add there is blended away: to
     # be exact would mean to compute every pixel many times.
     reach = min(reach, tile // 8)

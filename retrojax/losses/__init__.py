@@ -12,7 +12,7 @@ from retrojax.losses.penalties import (
     squared_norm,
     zero_centred_penalty,
 )
-from retrojax.losses.reconstruction import blur, blurred_l1, l1
+from retrojax.losses.reconstruction import blur, blurred_l1, l1, l2
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
@@ -24,6 +24,7 @@ __all__ = [
     "blurred_l1",
     "gradient_penalty",
     "l1",
+    "l2",
     "patch_indices",
     "patch_nce",
     "squared_norm",

@@ -1,11 +1,11 @@
 """Whether an output shows the right word: nearest rendered word, on the host.
 
 The vocabulary is closed, so that reading a word is choosing one of its renderings. The candidates
-are clean printings of all words at the place, and in the size and weight, where this output's own
-word belongs: a right word at a wrong place is not read.
+are the clean prints of all words, each where an output should have it: a right word at a wrong
+place is not read.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -39,7 +39,7 @@ def nearest_word(
 def word_accuracy(
     images: UInt8[np.ndarray, "n h w 3"],
     words: Sequence[int],
-    candidates: Iterable[UInt8[np.ndarray, "words h w 3"]],
+    candidates: UInt8[np.ndarray, "words h2 w2 3"],
 ) -> float:
     """Share of pictures that `nearest_word` reads as the right word.
 
@@ -49,18 +49,17 @@ def word_accuracy(
     Args:
         images: outputs, sRGB.
         words: the right word's number in the candidates, for each image.
-        candidates: for each image the renderings of every word at its placement; may be drawn
-            one by one.
+        candidates: one rendering for each word, of the images' size.
 
     Returns:
         In [0, 1].
 
     Raises:
-        ValueError: there is no image, or not one word and one set of candidates for each.
+        ValueError: there is no image, or not one word for each, or the sizes differ.
     """
     if not len(images):
         raise ValueError("word accuracy needs at least one image, got none")
     if len(words) != len(images):
         raise ValueError(f"{len(images)} images need as many words, got {len(words)}")
-    read = [nearest_word(*pair) for pair in zip(images, candidates, strict=True)]
+    read = [nearest_word(image, candidates) for image in images]
     return float(np.mean(np.equal(read, words)))

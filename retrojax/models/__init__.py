@@ -10,6 +10,7 @@ from retrojax.models.document import (
     FullyConnectedDiscriminator,
     discriminator_probability,
 )
+from retrojax.models.encoder_decoder import EncoderDecoderGenerator
 from retrojax.models.initializers import reinitialise
 from retrojax.models.look import LookGenerator
 from retrojax.models.mlp import MLPGenerator
@@ -25,6 +26,7 @@ GENERATORS = MappingProxyType(
         "resnet": ResNetGenerator,
         "unet": UNetGenerator,
         "sincut": SinCUTGenerator,
+        "encoder-decoder": EncoderDecoderGenerator,
     }
 )
 """Generators that change a photograph."""
@@ -50,6 +52,7 @@ __all__ = [
     "DCGANGenerator",
     "DocumentDiscriminator",
     "DocumentGenerator",
+    "EncoderDecoderGenerator",
     "FullyConnectedDiscriminator",
     "LookGenerator",
     "MLPGenerator",

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
 
 from retrojax.film import Look
-from retrojax.losses import blurred_l1, l1
+from retrojax.losses import blurred_l1, l1, l2
 from retrojax.models.look import LookOutput
 from retrojax.tasks.adversary import AdversarialTask
 from retrojax.tasks.augmentation import (
@@ -42,6 +42,7 @@ class PairedTask(AdversarialTask):
         adversarial_weight: of the generator's adversarial loss; 0 trains without adversary.
         blurred_l1_weight: of L1 between blurred `clean` (or image) and target.
         l1_weight: of plain L1 between image and target (pix2pix: 100).
+        l2_weight: of the squared error between image and target.
         blur_size: taps of the blur, see `losses.blur`.
         flip: whether pairs are mirrored at random.
     """
@@ -52,6 +53,7 @@ class PairedTask(AdversarialTask):
     adversarial_weight: float = 1.0
     blurred_l1_weight: float = 20.0
     l1_weight: float = 0.0
+    l2_weight: float = 0.0
     blur_size: int = 5
     flip: bool = True
 
@@ -143,6 +145,9 @@ class PairedTask(AdversarialTask):
         if self.l1_weight:
             metrics["g/l1"] = global_mean(l1(outputs.image, batch["target"]))
             total += self.l1_weight * metrics["g/l1"]
+        if self.l2_weight:
+            metrics["g/l2"] = global_mean(l2(outputs.image, batch["target"]))
+            total += self.l2_weight * metrics["g/l2"]
         return total, (collections, metrics)
 
     def sample(

@@ -118,6 +118,8 @@ def test_data_that_does_not_fit_the_method_is_refused(tmp_path, folders, name, c
         ("cut-tiny", {"nce_layers": "0,x"}, "--nce-layers must be numbers"),
         ("fastcut-tiny", {"identity_weight": 1.0}, "needs --nce-identity"),
         ("sincut-tiny", {"crop": 32}, "--crop must be 64"),
+        ("text-tiny", {"crop": 44}, "--crop must be a multiple of 8 for --generator=encoder"),
+        ("text-tiny", {"method": "unpaired"}, "--l2-weight=100.0 needs a target"),
         ("cyclegan", {"look": "sepia"}, "needs --load-size=0"),
         ("cyclegan", {"load_size": 200}, "smaller than the crop"),
         ("cut", {"load_size": 0}, "leave it out with --no-decay-uncropped"),

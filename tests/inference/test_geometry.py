@@ -32,7 +32,7 @@ MODULES = {
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 def test_nothing_beyond_the_reach_has_influence(module, random_variables):
-    multiple, reach = geometry(module)
+    multiple, reach, _ = geometry(module)
     side = 128
     source = np.random.default_rng(0).uniform(-1, 1, (1, side, side, 3)).astype(np.float32)
     image = jax.jit(partial(module.apply, random_variables(module)))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrojax.inference.bundle import Bundle
+from retrojax.inference.bundle import Bundle, load_bundle, save_bundle
 from retrojax.inference.geometry import geometry
 from retrojax.inference.stylize import stylize
+from retrojax.models import EncoderDecoderGenerator
 from retrojax.models.look import LookOutput
 
 SIZES = [(1, 1), (37, 53), (300, 451)]
@@ -55,10 +56,29 @@ def test_one_tile_is_the_network_itself(kind, photo, request, random_variables):
     assert np.abs(stylize(bundle, image) - expected).max() <= 1
 
 
+def test_a_generator_of_one_size_is_given_that_size_alone(photo, random_variables, tmp_path):
+    module = EncoderDecoderGenerator(size=32, features=2, levels=2, code=5)
+    folder = save_bundle(
+        tmp_path,
+        variables=random_variables(module),
+        generator_name="encoder-decoder",
+        generator_options={"size": 32, "features": 2, "levels": 2, "code": 5},
+        about={},
+    )
+    bundle = load_bundle(folder)
+    assert bundle.module == module
+    image = photo(32, 32)
+    source = jnp.asarray(image, jnp.float32)[None] / 127.5 - 1
+    expected = (np.asarray(module.apply(bundle.variables, source)[0]) + 1) * 127.5
+    assert np.abs(stylize(bundle, image) - expected).max() <= 1
+    with pytest.raises(ValueError, match=r"^this model takes pictures of 32x32 pixels, not 48x32;"):
+        stylize(bundle, photo(32, 48))
+
+
 @pytest.mark.parametrize("kind", ["look", "resnet", "unet"])
 def test_nothing_beyond_the_reach_has_influence(kind, photo, request):
     bundle = request.getfixturevalue(kind)
-    multiple, reach = geometry(bundle.module)
+    multiple, reach, _ = geometry(bundle.module)
     side = 128
     source = jnp.asarray(photo(side, side), jnp.float32)[None] / 127.5 - 1
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retrojax.losses import blurred_l1, l1
+from retrojax.losses import blurred_l1, l1, l2
 from retrojax.losses.reconstruction import blur
 
 
@@ -13,6 +13,12 @@ def test_l1_is_the_mean_absolute_difference_of_each_image():
     a = jnp.zeros((2, 4, 4, 3))
     b = jnp.stack([jnp.full((4, 4, 3), 0.5), jnp.full((4, 4, 3), -2.0)])
     np.testing.assert_allclose(l1(a, b), [0.5, 2.0])
+
+
+def test_l2_is_the_mean_squared_difference_of_each_image():
+    a = jnp.zeros((2, 4, 4, 3))
+    b = jnp.stack([jnp.full((4, 4, 3), 0.5), jnp.full((4, 4, 3), -2.0)])
+    np.testing.assert_allclose(l2(a, b), [0.25, 4.0])
 
 
 def test_blur_of_a_point_is_the_binomial_square():

@@ -12,7 +12,7 @@ PAIRS = [held_out_pair(0, index) for index in range(len(WORDS))]
 
 @pytest.fixture(scope="module")
 def candidates():
-    return [target_words(pair.placement) for pair in PAIRS]
+    return target_words()
 
 
 def accuracy(images, candidates):
@@ -35,14 +35,13 @@ def test_blank_pictures_are_read_at_chance(candidates):
 
 
 def test_the_mean_of_all_words_is_read_at_chance(candidates):
-    means = [np.rint(words.mean(axis=0)).astype(np.uint8) for words in candidates]
-    assert accuracy(means, candidates) <= 2 * CHANCE
+    mean = np.rint(candidates.mean(axis=0)).astype(np.uint8)
+    assert accuracy([mean] * len(PAIRS), candidates) <= 2 * CHANCE
 
 
 def test_another_word_is_read_as_that_word(candidates):
-    for pair, words in zip(PAIRS[:20], candidates, strict=False):
-        other = (pair.word + 5) % len(WORDS)
-        assert nearest_word(words[other], words) == other
+    read = [nearest_word(image, candidates) for image in candidates]
+    assert read == list(range(len(WORDS)))
 
 
 def test_a_right_word_is_read_through_blur_and_noise_but_not_at_a_wrong_place(candidates):
@@ -75,8 +74,6 @@ def test_input_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="at least one word"):
         nearest_word(image, words[:0])
     with pytest.raises(ValueError, match="at least one image, got none"):
-        word_accuracy(image[None][:0], [], [])
+        word_accuracy(image[None][:0], [], words)
     with pytest.raises(ValueError, match="1 images need as many words, got 2"):
-        word_accuracy(image[None], [0, 1], [words])
-    with pytest.raises(ValueError, match="shorter"):
-        word_accuracy(image[None], [0], [])
+        word_accuracy(image[None], [0, 1], words)

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from retrojax.models import (
     GENERATORS,
+    EncoderDecoderGenerator,
     LookGenerator,
     ResNetGenerator,
     SinCUTGenerator,
@@ -54,6 +55,7 @@ def test_the_table_of_generators_is_complete_and_closed():
         "resnet": ResNetGenerator,
         "unet": UNetGenerator,
         "sincut": SinCUTGenerator,
+        "encoder-decoder": EncoderDecoderGenerator,
     }
     with pytest.raises(TypeError):
         GENERATORS["mine"] = LookGenerator  # pyright: ignore

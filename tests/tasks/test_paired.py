@@ -104,6 +104,15 @@ def test_without_adversarial_weight_the_discriminator_is_not_consulted(game):
     assert np.isfinite(loss)
 
 
+def test_the_squared_error_is_between_the_picture_and_the_target(game):
+    task, batch, generator, discriminator = game
+    outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
+    task = replace(task, adversarial_weight=0.0, blurred_l1_weight=0.0, l2_weight=3.0)
+    loss, _ = jax.jit(task.generator_loss)(discriminator, outputs, batch, jax.random.key(3))
+    expected = 3 * np.square(np.asarray(outputs.image) - np.asarray(batch["target"])).mean()
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["r1", "r2", "gradient"])
 def test_a_penalty_adds_its_weighted_value_to_the_discriminators_loss(game, name):
     task, batch, generator, discriminator = game
