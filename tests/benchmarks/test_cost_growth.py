@@ -20,6 +20,7 @@ def test_one_thing_grows_and_every_size_is_a_configuration(what):
         assert (grown == config) == (factor == 1)
 
 
+@pytest.mark.slow
 def test_a_step_has_every_figure():
     found = measured(preset("tiny"), steps=1)
     assert all(value > 0 for value in found.values())

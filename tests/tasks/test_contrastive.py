@@ -44,6 +44,7 @@ def network(task, generator):
     return {"params": generator["params"]["network"]}
 
 
+@pytest.mark.slow
 def test_queries_are_features_of_the_result_and_keys_those_of_the_source(game):
     task, batch, generator, _ = game
     outputs, _ = jax.jit(task.generate)(generator, batch, jax.random.key(2))
@@ -99,6 +100,7 @@ def test_without_identity_the_target_does_not_pass_the_generator(game):
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_flip_equivariance_mirrors_the_fake_and_compares_unmirrored(game):
     """In a flipped step the critic sees a mirrored fake; places of keys are those of the source."""
     task, batch, generator, _ = game

@@ -112,6 +112,7 @@ def check(joint, minimum, one_more):
     assert joint + one_more > 1.05 * minimum, "one more application must be seen"
 
 
+@pytest.mark.slow
 def test_cyclegan_applies_each_generator_three_times():
     config, task, state, _, joint, rest = game("cyclegan-tiny")
     own = split(state.generator.variables, ("forward",))["forward"]["params"]
@@ -180,6 +181,7 @@ def _zeros(shapes):
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
+@pytest.mark.slow
 def test_r3gan_judges_each_image_once_with_its_penalty():
     config, task, state, _, joint, rest = game("r3gan-tiny")
     z = jax.ShapeDtypeStruct((config.batch_size, task.generator.latent_size), np.float32)

@@ -170,7 +170,13 @@ def apart(names, variables):
     return split(variables, names) if len(names) > 1 else {names[0]: variables}
 
 
-@pytest.mark.parametrize("case", MANIFEST)
+# Variants of "cut".
+LONG = ("fastcut", "sincut")
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(x, marks=pytest.mark.slow) if x in LONG else x for x in MANIFEST]
+)
 def test_a_step_is_pytorchs(case, monkeypatch):
     """Measured: losses to 2.4e-7; 5 of 59,997 changes differ by more than 1 % of the rate."""
     order = iter(["source", "target"])

@@ -134,6 +134,7 @@ def test_pools_fill_step_by_step_and_survive_in_the_state(raw):
     assert np.abs(pool["target"]["images"]).min(axis=(1, 2, 3)).max() > 0
 
 
+@pytest.mark.slow
 def test_learns_the_other_domains_colours(raw):
     task = make_task(cycle_weight=1.0, identity_weight=0.0)
     optimizers = (make_optimizer("adam", 1e-2), make_optimizer("adam", 1e-2))

@@ -32,7 +32,14 @@ def distance(first, last):
     )
 
 
-@pytest.mark.parametrize("name", ADVERSARIAL_LOSSES)
+QUICK = ("bce", "lsgan", "wgan", "relativistic")
+LOSSES = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in ADVERSARIAL_LOSSES
+]
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_fifty_steps_stay_finite_and_the_adversary_moves_both_players(name, make_task, raw):
     """Without reconstruction, so that what moves the generator is the adversarial loss."""
     task = make_task(

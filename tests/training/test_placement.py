@@ -71,6 +71,7 @@ def test_the_donated_state_is_gone(compiled, raw):
     assert state.generator.params["Conv_0"]["kernel"].is_deleted()
 
 
+@pytest.mark.slow
 def test_four_devices_and_one_give_the_same_params(make_task, raw):
     """Flips, colours, grain and the generator's noise are on, and batch norm in both players."""
     results = []
