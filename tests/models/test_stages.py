@@ -27,8 +27,7 @@ NETWORKS = {
 }
 # Only one is compiled by default.
 COMPILED = [
-    name if name == "resnet" else pytest.param(name, marks=pytest.mark.slow)
-    for name in NETWORKS
+    name if name == "resnet" else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS
 ]
 # Compilers apart, what a pullback keeps from the forward pass, as a share of what it kept without.
 KEPT = {
