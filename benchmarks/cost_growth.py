@@ -25,7 +25,7 @@ import numpy as np
 
 from benchmarks.command_line import Parser, new_file, positive
 from benchmarks.report import measured_report
-from benchmarks.table import Report, laid_out, loads, with_prefix
+from benchmarks.table import Report, laid_out, loads
 from experiments.config import LookConfig
 from experiments.presets import preset
 from retrojax.training.placement import make_placement
@@ -117,12 +117,11 @@ def lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "device", f"{report['device']}, {os.cpu_count()} CPUs"
     if report["load_average"] is not None:
         yield "load average before", loads(report["load_average"])
-    units = {"milliseconds": ("s", 1e-3), "megabytes": ("B", 1e6), "gigaflops": ("FLOP", 1e9)}
     for what, found in report["growth"].items():
         sizes = found[what]
         yield what, ", ".join(f"{size:g}" for size in sizes)
-        for name, (unit, scale) in units.items():
-            shown = ", ".join(with_prefix(value * scale, unit) for value in found[name])
+        for name in FIGURES:
+            shown = ", ".join(f"{value:.3g}" for value in found[name])
             yield f"  {name}", f"{shown}: exponent {exponent(sizes, found[name]):.2f}"
 
 

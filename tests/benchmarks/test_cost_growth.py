@@ -34,7 +34,7 @@ def test_the_plot_and_the_table_show_all_of_it(tmp_path):
     draw(report, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     text = dict(lines(report))
-    assert text["  gigaflops"].endswith("1.00 GFLOP, 4.00 GFLOP, 16.00 GFLOP: exponent 2.00")
+    assert text["  gigaflops"].endswith("1, 4, 16: exponent 2.00")
 
 
 def test_a_plot_in_no_folder_is_one_line_and_exit_code_2(capsys):
