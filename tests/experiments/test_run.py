@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 
 from experiments.run import main
@@ -103,6 +104,17 @@ def test_photographs_smaller_than_the_window_are_named(tmp_path, capsys):
     photograph(tmp_path / "a.png")
     photograph(tmp_path / "tiny.png", (20, 70), 1)
     assert "tiny" in refused(capsys, f"--data=folder:{tmp_path}")
+
+
+@pytest.fixture(autouse=True)
+def programs_are_kept_by_no_other_test():
+    """A run that is resumed in this process sets where; all that follows would be written there."""
+    names = "jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs"
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

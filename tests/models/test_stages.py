@@ -25,10 +25,6 @@ NETWORKS = {
     "r3gan": (R3GANGenerator(widths=(16, 16), group_channels=4, latent_size=8), (2, 8)),
     "r3gan-critic": (R3GANDiscriminator(widths=(16, 16), group_channels=4), (2, 8, 8, 3)),
 }
-# Only one is compiled by default.
-COMPILED = [
-    name if name == "resnet" else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS
-]
 # Compilers apart, what a pullback keeps from the forward pass, as a share of what it kept without.
 KEPT = {
     "resnet": 0.5, "unet": 0.6, "patch": 0.5, "sincut": 0.5, "sincut-critic": 0.5, "r3gan": 0.7,
@@ -65,7 +61,8 @@ def kept(network, variables, x):
     return size(jax.eval_shape(pullback, variables, x)) - size((variables, x))
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_stages_have_the_same_parameters_gradients_and_statistics(name):
     """Dropout and batch norm too: a stage draws and counts what it drew and counted before."""
     network, x, shapes = setting(name)

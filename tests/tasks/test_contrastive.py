@@ -61,6 +61,7 @@ def test_queries_are_features_of_the_result_and_keys_those_of_the_source(game):
             assert found.shape[1] == 9
 
 
+@pytest.mark.slow
 def test_keys_are_stopped_and_queries_teach_encoder_and_head(game):
     task, batch, generator, _ = game
 
