@@ -78,6 +78,9 @@ class ProductContender:
         begin = time.perf_counter()
         self.step = self._compiled(self.game, record=False)
         self.compile_seconds = time.perf_counter() - begin
+        # After the clock: to count is to trace the step once more.
+        step = self._joint_step(self.game, record=False)
+        self.flops = step_flops(step, self.state, self.batches[0])
 
     def round(self, steps: int, warmup: int) -> dict[str, Any]:
         """Times steps without a pause, from the weights that were handed over.
@@ -146,15 +149,17 @@ class ProductContender:
 
     def _compiled(self, game: Game, *, record: bool) -> Step:
         """The step of a game, ready to run."""
-        config = game.config
-        step = make_step(
-            PreparedTask(build(game), record),
-            build_optimizers(config),
-            order=config.order,
-            ema_halflife_images=build_average(config),
-        )
-        self.flops = step_flops(step, self.state, self.batches[0])
+        step = self._joint_step(game, record=record)
         return self.placement.compile(step, self.state, self.batches[0])
+
+    def _joint_step(self, game: Game, *, record: bool) -> Step:
+        """The product's step of a game, not compiled."""
+        return make_step(
+            PreparedTask(build(game), record),
+            build_optimizers(game.config),
+            order=game.config.order,
+            ema_halflife_images=build_average(game.config),
+        )
 
 
 def is_loss(name: str) -> bool:
