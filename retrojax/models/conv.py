@@ -67,15 +67,23 @@ def conv_size(size: Size, kernel: Size, stride: int, pads: Pads) -> Size:
     return (padded[0] - kernel[0]) // stride + 1, (padded[1] - kernel[1]) // stride + 1
 
 
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _by_backend(
-    geometry: tuple[Any, ...], a: Array, b: Array, default: Callable, **platforms: Callable
+    functions: tuple[tuple[str, Callable], ...],
+    default: Callable,
+    geometry: tuple[Any, ...],
+    a: Array,
+    b: Array,
 ) -> Array:
-    """One of some functions of equal value, chosen when the program is lowered for a platform."""
+    """One of some functions of equal value, chosen when the program is lowered for a platform.
+
+    Compiled by itself, so that shapes which come again are traced and lowered once.
+    """
 
     def placed(function: Callable) -> Callable:
         return lambda a, b: function(a, b, *geometry)
 
-    own = {platform: placed(function) for platform, function in platforms.items()}
+    own = {platform: placed(function) for platform, function in functions}
     return lax.platform_dependent(a, b, default=placed(default), **own)
 
 
@@ -99,13 +107,13 @@ def conv(
         ValueError: if the kernel is larger than the padded input.
     """
     conv_size((x.shape[1], x.shape[2]), (w.shape[0], w.shape[1]), stride, pads)
-    return _by_backend((stride, pads), x, w, direct_conv, cpu=cpu_conv)
+    return _by_backend((("cpu", cpu_conv),), direct_conv, (stride, pads), x, w)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
     """Transpose of `conv` in its input; `size`, because a stride may leave rows of x unread."""
-    return _by_backend((stride, pads, size), y, w, direct_transpose, cpu=cpu_transpose)
+    return _by_backend((("cpu", cpu_transpose),), direct_transpose, (stride, pads, size), y, w)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
@@ -124,14 +132,8 @@ def weight_gradient(
     Returns:
         The gradient of <y, conv(x, w)> with respect to w, in float32 at least.
     """
-    return _by_backend(
-        (stride, pads, kernel),
-        x,
-        y,
-        direct_weight_gradient,
-        cpu=cpu_weight_gradient,
-        cuda=cuda_weight_gradient,
-    )
+    own = (("cpu", cpu_weight_gradient), ("cuda", cuda_weight_gradient))
+    return _by_backend(own, direct_weight_gradient, (stride, pads, kernel), x, y)
 
 
 def conv_transpose(
