@@ -118,6 +118,7 @@ def test_started_as_a_module_it_makes_the_devices_it_is_asked_for():
     assert done.stderr.startswith("step_time: a batch of 16 cannot be divided among 3 devices")
 
 
+@pytest.mark.slow
 def test_started_by_its_path_without_the_other_dependencies_it_prints_and_writes(tmp_path):
     code = f"""
 import runpy, sys

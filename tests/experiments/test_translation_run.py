@@ -32,6 +32,7 @@ def run(*flags):
     return main([*flags, "--batch-size=4", "--sample-every-steps=0"])
 
 
+@pytest.mark.slow
 def test_a_run_leaves_models_a_report_and_figures_beside_histogram_matching(tmp_path):
     folder = tmp_path / "run"
     # A critic and terms that compile quickly; what is left of the game is CycleGAN's.

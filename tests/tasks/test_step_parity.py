@@ -171,7 +171,7 @@ def apart(names, variables):
 
 
 # Contrastive games; the others are played by default.
-LONG = ("cut", "fastcut", "sincut")
+LONG = ("cyclegan", "cut", "fastcut", "sincut")
 
 
 @pytest.mark.parametrize(

@@ -98,15 +98,15 @@ def test_without_identity_its_passes_are_not_made(played):
 def test_each_critic_learns_from_its_own_domain_alone(played):
     task, batch, _, discriminator, outputs = played
 
-    def gradients(outputs, batch):
-        def loss(params):
-            variables = {**discriminator, "params": params}
-            return task.discriminator_loss(variables, outputs, batch, jax.random.key(0))[0]
+    @jax.jit
+    @jax.grad
+    def gradients(params, outputs):
+        variables = {**discriminator, "params": params}
+        return task.discriminator_loss(variables, outputs, batch, jax.random.key(0))[0]
 
-        return jax.jit(jax.grad(loss))(discriminator["params"])
-
-    before = gradients(outputs, batch)
-    after = gradients({**outputs, "fake_source": outputs["fake_source"] * 0.5}, batch)
+    before = gradients(discriminator["params"], outputs)
+    halved = {**outputs, "fake_source": outputs["fake_source"] * 0.5}
+    after = gradients(discriminator["params"], halved)
     for a, b in zip(
         jax.tree.leaves(before["target"]), jax.tree.leaves(after["target"]), strict=True
     ):

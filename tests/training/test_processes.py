@@ -1,7 +1,7 @@
 """Two processes are one run: same losses, same params, same checkpoints; a lost one is named."""
 
 import json
-import shutil
+import os
 import signal
 import socket
 import subprocess
@@ -19,7 +19,11 @@ SCRIPT = Path(__file__).parent / "one_process.py"
 
 
 def start(folder, runs, *, processes=2, devices=2, parallel="jit", die=None):
-    """Starts the processes of a job; they talk over the loopback."""
+    """Starts the processes of a job, which talk over the loopback; jobs share their programs."""
+    programs = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,7 +42,8 @@ def start(folder, runs, *, processes=2, devices=2, parallel="jit", die=None):
         file.write_text(json.dumps(job))
         command = [sys.executable, str(SCRIPT), str(file)]
         with (folder / f"log-{process}.txt").open("w") as log:
-            started.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT))
+            outputs = {"stdout": log, "stderr": subprocess.STDOUT}
+            started.append(subprocess.Popen(command, env=os.environ | programs, **outputs))
     return started
 
 
@@ -76,32 +81,25 @@ def apart(a, b):
 
 
 @pytest.mark.parametrize("parallel", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
-def test_two_processes_are_one_run_and_go_on_with_each_others_checkpoints(
-    parallel, tmp_path, capfd
-):
-    alone, pair = tmp_path / "alone", tmp_path / "pair"
-    train(alone, 4, parallel=parallel)
-    shutil.copytree(alone, tmp_path / "alone-then-pair")
-    train(alone, 6, parallel=parallel)
-    finish(
-        tmp_path,
-        [(pair, 4), (tmp_path / "alone-then-pair", 6)],
-        parallel=parallel,
-    )
+def test_two_processes_are_one_run_and_go_on_with_each_others_checkpoints(parallel, tmp_path):
+    straight, moved, pair = (tmp_path / name for name in ("straight", "moved", "pair"))
+    alone = {"processes": 1, "devices": 4, "parallel": parallel}
+    finish(tmp_path, [(moved, 4), (straight, 6)], **alone)
+    finish(tmp_path, [(pair, 4), (moved, 6)], parallel=parallel)
+    assert apart(moved / "params-4.npz", pair / "params-4.npz") <= 1e-6
     # The pair's checkpoint of step 4, taken on by one process.
-    assert apart(alone / "params-4.npz", pair / "params-4.npz") <= 1e-6
-    train(pair, 6, parallel=parallel)
-    for folder in (pair, tmp_path / "alone-then-pair"):
-        assert apart(alone / "params-6.npz", folder / "params-6.npz") <= 1e-6
-        assert metrics(folder).keys() == metrics(alone).keys() == set(range(1, 7))
-        for step, values in metrics(alone).items():
+    finish(tmp_path, [(pair, 6)], **alone)
+    assert "resuming at step 4" in (tmp_path / "log-0.txt").read_text()
+    for folder in (pair, moved):
+        assert apart(straight / "params-6.npz", folder / "params-6.npz") <= 1e-6
+        assert metrics(folder).keys() == metrics(straight).keys() == set(range(1, 7))
+        for step, values in metrics(straight).items():
             for name, value in values.items():
                 np.testing.assert_allclose(metrics(folder)[step][name], value, rtol=2e-5, atol=1e-6)
-    whole = examples(alone, 1)
+    whole = examples(straight, 1)
     assert len({image for step in whole.values() for image in step}) > 20
     shares = [json.loads(line) for line in (pair / "read-1.jsonl").read_text().splitlines()]
     assert {step: read for step, read in shares} == {s: whole[s][4:] for s in range(4)}
-    assert "resuming at step 4" in capfd.readouterr().out
 
 
 @pytest.mark.slow
