@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
