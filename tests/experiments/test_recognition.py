@@ -8,17 +8,26 @@ from scipy import stats
 from sklearn.svm import SVC
 
 from experiments import recognition
+from experiments.discriminator_features import (
+    GRID,
+    RIDGE,
+    averaged,
+    discriminators,
+    features,
+    maxima,
+    task,
+    whitened,
+)
 from experiments.recognition import (
     ALL_LABELS,
     FEATURES,
     RAW,
+    RAW_WHITENED,
     SUPERVISED,
     UNTRAINED,
     accuracy,
-    discriminators,
     draw_labelled,
     examples,
-    features,
     interval,
     linear,
     split,
@@ -94,19 +103,56 @@ def test_a_wide_classifier_in_the_span_of_its_examples_is_the_same_classifier():
     assert found == pytest.approx(100 * same.score(test, labels))
 
 
-def test_features_are_the_maxima_of_both_layers_on_a_grid(data):
-    network = recognition.task().discriminator
+def test_maxima_are_those_of_both_layers_on_a_grid(data):
+    network = task().discriminator
     variables = network.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
-    found = features(variables, data.test[:3])
-    assert found.shape == (3, (64 + 128) * recognition.GRID**2)
+    first, second = maxima(variables, data.test[:3])
+    assert first.shape == (3, 64 * GRID**2)
     last = network.apply(variables, jnp.asarray(data.test[:3]) / 127.5 - 1, method="features")
-    np.testing.assert_allclose(found[:, 64 * recognition.GRID**2 :], last, atol=1e-5)
+    np.testing.assert_allclose(second, last, atol=1e-5)
+
+
+def test_features_are_averaged_over_moves_in_both_directions():
+    image = np.zeros((1, 5, 5, 1))
+    image[0, 1, 2] = 9.0
+    (found,) = averaged(lambda x: [x], image, 1)
+    expected = np.zeros((5, 5))
+    expected[0:3, 1:4] = 1.0
+    np.testing.assert_allclose(found[0, :, :, 0], expected)
+
+
+def test_moves_bring_black_in_and_take_out_what_leaves():
+    image = np.ones((1, 3, 3, 1))
+    (found,) = averaged(lambda x: [x], image, 1)
+    np.testing.assert_allclose(found[0, :, :, 0] * 9, [[4, 6, 4], [6, 9, 6], [4, 6, 4]])
+
+
+def test_whitening_divides_each_component_by_the_root_of_its_variance_and_the_ridge():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(2, 40, 6)) * [8, 4, 2, 1, 0.5, 0.1] + 3.0
+    known, asked = whitened(train, test)
+    covariance = np.cov(train.T, bias=True)
+    ridge = RIDGE * np.trace(covariance) / 6 * np.eye(6)
+    shrunk = np.linalg.inv(covariance + ridge)  # products of whitened examples use this metric
+    centred, also = train - train.mean(0), test - train.mean(0)
+    np.testing.assert_allclose(asked @ known.T, also @ shrunk @ centred.T, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_features_are_wide_finite_and_fitted_to_the_training_images_alone(data):
+    network = task().discriminator
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+    known, asked = features(variables, data.train[:20], data.test[:4])
+    again, one = features(variables, data.train[:20], data.test[:1])
+    assert known.shape[1] == asked.shape[1] and np.isfinite(asked).all()
+    np.testing.assert_allclose(again, known, atol=1e-5)
+    np.testing.assert_allclose(one[0], asked[0], atol=1e-5)
 
 
 @pytest.mark.slow
 def test_a_seed_gives_a_discriminator_before_and_after_training(data):
     untrained, trained = discriminators(data.train, seed=0, steps=1)
-    before, after = (features(d, data.test[:3]) for d in (untrained, trained))
+    before, after = (np.concatenate(maxima(d, data.test[:3]), axis=1) for d in (untrained, trained))
     assert np.isfinite(after).all() and not np.allclose(before, after)
 
 
@@ -115,6 +161,6 @@ def test_the_study_gives_every_seed_to_every_classifier(data):
     few = recognition.Examples(*(part[:400] for part in data))
     found = study(few, seeds=2, steps=1, gans=1, supervised_steps=2)
     assert len(found.pop(ALL_LABELS)) == 1
-    assert set(found) >= {RAW, FEATURES, UNTRAINED, SUPERVISED}
+    assert set(found) >= {RAW, FEATURES, UNTRAINED, RAW_WHITENED, SUPERVISED}
     assert all(len(values) == 2 for values in found.values())
     assert all(0 <= value <= 100 for values in found.values() for value in values)
