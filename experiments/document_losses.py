@@ -27,11 +27,6 @@ LOSSES: tuple[Loss, ...] = ("bce", "lsgan", "lsgan-pairwise", "lsgan-document")
 # Lines of the log at the end over which a mean is taken.
 LAST: Final = 10
 
-HEAD: Final = """\
-Written by `python -m experiments.document_losses`; not edited. `--preset={preset}` with nothing but
-the loss changed: the same first weights, data and order.
-"""
-
 EXPLANATION: Final = """
 r = D's logit of a real image, f = of a generated one; D(x) = sigmoid(r), D(G(z)) = sigmoid(f).
 "coverage" is that of Naeem et al. 2020 on raw pixels, where held-out images reach {held_out:.2f}.
@@ -117,7 +112,9 @@ def main(arguments: list[str] | None = None) -> None:
     folders = {}
     for name in LOSSES:
         folders[name] = train(replace(base, loss=name))
-    print(f"# The document's two formulas beside others\n\n{HEAD.format(preset=options.preset)}")
+    print("# The document's two formulas beside others\n")
+    print("Written by `python -m experiments.document_losses`; not edited. The preset")
+    print(f"`{options.preset}` with nothing but the loss changed: same weights, data and order.\n")
     columns = ["D(x)", "D(G(z))", "L_D", "G's gradient norm", "coverage"]
     print(f"| loss | D minimises | G minimises | {' | '.join(columns)} |")
     print("|" + " --- |" * (len(columns) + 3))

@@ -14,7 +14,7 @@ labels each, the GAN trained on all training images without labels. In points ov
 - Trained for 400 steps they lie at +2.9 (R1 of 1) and +3.2 (R1 of 10); with moves by whole pixels
   only, 9 places for 25, about 0.3 lower. R1 of 0.1, LSGAN, 200 or 800 steps and translation of what
   the discriminator is shown differ by less than the intervals, 0.6 to 1.0 either way.
-- Ridges of 3 and 10 mean variances tie, 1 is about 0.8 lower. Unit variances: +0.9, before training.
+- Ridges of 3 and 10 mean variances tie, 1 is about 0.8 lower. Unit variances untrained: +0.9.
 - No game tried is better than the network before training by more than chance.
 """
 
