@@ -86,6 +86,7 @@ def test_the_command_prints_every_loss_beside_published_figures(monkeypatch, cap
         assert min(picture.size) > 500
 
 
+@pytest.mark.slow
 def test_seeds_are_different_games():
     game = GAMES["digits"]
     first, second = train(game, GOAL_ROW, game.make(), seeds=2, steps=1)

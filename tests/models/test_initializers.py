@@ -61,6 +61,7 @@ def test_a_leaf_depends_on_the_key_and_its_own_path_alone():
     assert (other["conv"]["kernel"] != whole["conv"]["kernel"]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [

@@ -140,6 +140,7 @@ def test_an_unknown_norm_is_refused():
         shapes(PatchDiscriminator(norm="layer"), picture(1, 70, 70, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel_size", [3, 4, 5])
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_antialiased_maps_have_the_same_sizes_and_parameters(layers, kernel_size):
@@ -154,6 +155,7 @@ def test_antialiased_maps_have_the_same_sizes_and_parameters(layers, kernel_size
         shapes(blurred, picture(1, least - 1, 40, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "patch"), [(1, 18), (2, 40), (3, 84)])
 def test_antialiasing_widens_the_patch(layers, patch):
     module = PatchDiscriminator(features=2, layers=layers, norm="none", antialias=True)

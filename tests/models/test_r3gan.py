@@ -90,6 +90,7 @@ def test_only_the_highest_resolutions_are_narrow(narrow):
             assert dtype == (jnp.bfloat16 if stage >= 3 - narrow else jnp.float32)
 
 
+@pytest.mark.slow
 def test_labels_change_what_is_made_and_how_it_is_judged():
     generator = R3GANGenerator(**SMALL, latent_size=4, classes=5)
     critic = R3GANDiscriminator(**SMALL, classes=5)

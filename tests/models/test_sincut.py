@@ -19,6 +19,7 @@ def shapes(module, *inputs):
     return jax.eval_shape(module.init_with_output, jax.random.key(0), *inputs)
 
 
+@pytest.mark.slow
 def test_weights_start_with_deviation_one_and_maps_keep_theirs():
     critic = SinCUTDiscriminator()
     images = jnp.asarray(np.random.default_rng(0).normal(size=(2, 64, 64, 3)), jnp.float32)
@@ -29,6 +30,7 @@ def test_weights_start_with_deviation_one_and_maps_keep_theirs():
     assert logits.shape == (2,) and 0.01 < np.abs(logits).max() < 10
 
 
+@pytest.mark.slow
 def test_noise_counts_as_soon_as_its_weight_is_not_zero():
     variables = jax.jit(GENERATOR.init)(jax.random.key(0), SOURCE, NOISE)
     apply = jax.jit(GENERATOR.apply)

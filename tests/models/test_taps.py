@@ -26,6 +26,7 @@ def weights(module):
     return jax.tree.map(fill, jax.eval_shape(module.init, jax.random.key(0), SOURCE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "taps", "shapes"),
     [

@@ -113,6 +113,7 @@ def test_the_squared_error_is_between_the_picture_and_the_target(game):
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["r1", "r2", "gradient"])
 def test_a_penalty_adds_its_weighted_value_to_the_discriminators_loss(game, name):
     task, batch, generator, discriminator = game

@@ -33,6 +33,7 @@ def task():
     )
 
 
+@pytest.mark.slow
 def test_penalties_and_augmentation_follow_the_images_seen(task):
     raw = {"source": np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)}
     early, late = (task.prepare(raw, jax.random.key(0), step) for step in (0, 1000))

@@ -201,9 +201,8 @@ def test_r3gan_judges_each_image_once_with_its_penalty():
     check(joint, minimum + rest, d["forward"])
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("cyclegan-tiny", marks=pytest.mark.slow), "r3gan-tiny"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cyclegan-tiny", "r3gan-tiny"])
 def test_the_minimum_is_no_more_than_the_step(name):
     """A minimum above what is really done would let work be wasted unseen."""
     _, _, _, _, joint, rest = game(name)

@@ -171,7 +171,7 @@ def apart(names, variables):
 
 
 # Contrastive games; the others are played by default.
-LONG = ("cyclegan", "cut", "fastcut", "sincut")
+LONG = ("cyclegan", "r3gan", "cut", "fastcut", "sincut")
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def test_each_critic_learns_from_its_own_domain_alone(played):
     )
 
 
+@pytest.mark.slow
 def test_pools_fill_step_by_step_and_survive_in_the_state(raw):
     task = make_task()
     optimizers = (make_optimizer("sgd", 1e-3), make_optimizer("sgd", 1e-3))

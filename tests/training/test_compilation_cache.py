@@ -44,6 +44,7 @@ def start(folder):
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.slow
 def test_the_next_process_compiles_nothing_and_computes_the_same(tmp_path):
     cold, _ = start(tmp_path)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*-cache")}

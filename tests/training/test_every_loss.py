@@ -32,7 +32,7 @@ def distance(first, last):
     )
 
 
-QUICK = ("lsgan", "relativistic")
+QUICK = ("lsgan",)
 LOSSES = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in ADVERSARIAL_LOSSES
