@@ -221,3 +221,12 @@ def test_kernels_larger_than_the_padded_input_are_refused():
 def test_a_transpose_that_crops_everything_is_refused():
     with pytest.raises(ValueError, match="crop the transposed convolution's result to nothing"):
         conv_transpose(normal(1, 2, 2, 1), normal(3, 3, 1, 1), 1, ((2, 2), (2, 2)))
+
+
+def test_equal_shapes_are_traced_and_lowered_once():
+    x = jax.ShapeDtypeStruct((1, 8, 8, 4), jnp.float32)
+    w = jax.ShapeDtypeStruct((3, 3, 4, 4), jnp.float32)
+    pads = ((1, 1), (1, 1))
+    twice = jax.jit(lambda x, w: conv(conv(x, w, 1, pads), w, 1, pads)).lower(x, w).as_text()
+    assert twice.count("func.func private @_by_backend") == 1
+    assert twice.count("call @_by_backend") == 2
