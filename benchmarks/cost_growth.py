@@ -26,6 +26,7 @@ import numpy as np
 from benchmarks.command_line import Parser, new_file, positive
 from benchmarks.report import measured_report
 from benchmarks.table import Report, laid_out, loads
+from experiments import huge_pages
 from experiments.config import LookConfig
 from experiments.presets import preset
 from retrojax.training.placement import make_placement
@@ -153,4 +154,5 @@ def draw(report: Report, path: Path) -> None:
 
 
 if __name__ == "__main__":
+    huge_pages.start_again_with_them()
     main()

@@ -38,7 +38,7 @@ from benchmarks.ratios import ratios, spread
 from benchmarks.table import Report, laid_out, loads
 from benchmarks.timing import time_steps
 from benchmarks.worker import available_cpus
-from experiments import run
+from experiments import huge_pages, run
 from experiments.config import AnyConfig, LookConfig
 from experiments.presets import PRESETS, preset
 from experiments.run_parts import event
@@ -271,4 +271,5 @@ def _subject(
 
 
 if __name__ == "__main__":
+    huge_pages.start_again_with_them()
     main()

@@ -26,6 +26,7 @@ from benchmarks.command_line import Parser, new_file, positive
 from benchmarks.compiled import compiled_facts
 from benchmarks.product import product, random_batches, start
 from benchmarks.timing import time_steps
+from experiments import huge_pages
 from experiments.config import AnyConfig, TranslationConfig
 from experiments.presets import PRESETS, preset
 from retrojax.training.placement import make_placement
@@ -147,4 +148,5 @@ def _arguments() -> Parser:
 
 
 if __name__ == "__main__":
+    huge_pages.start_again_with_them()
     main()

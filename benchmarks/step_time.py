@@ -39,6 +39,7 @@ from benchmarks.games import GAMES, game
 from benchmarks.report import compiled_report, measured_report
 from benchmarks.table import Report, table
 from benchmarks.worker import available_cpus
+from experiments import huge_pages
 from experiments.config import AnyConfig
 from experiments.presets import PRESETS, preset
 from retrojax.training.placement import Placement, make_placement
@@ -223,4 +224,5 @@ def _topology(config: AnyConfig, name: str) -> Placement:
 
 
 if __name__ == "__main__":
+    huge_pages.start_again_with_them()
     main()

@@ -88,13 +88,14 @@ def run_product(name: str, steps: int) -> dict[str, Any]:
         RuntimeError: if it fails.
     """
     command = ["experiments.run", f"--preset={name}", "--loss=lsgan", f"--steps={steps}"]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     trained = None
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         with subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             text=True,
         ) as process:

@@ -1,7 +1,7 @@
 """Contenders in processes of their own: each is started once and asked, a line of JSON at a time.
 
 A process for each keeps their libraries, thread pools and memory apart; since the answers are
-waited for one by one, only one of them works at any time.
+waited for one by one, only one of them works at any time. All have large pages, as a run has.
 """
 
 import importlib
@@ -13,6 +13,8 @@ import traceback
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from experiments.huge_pages import TUNABLES, VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,7 +55,12 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", name, str(threads), json.dumps(options)],
             cwd=ROOT,
-            env=os.environ | counts | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+            env={
+                VARIABLE: TUNABLES,
+                **os.environ,
+                **counts,
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

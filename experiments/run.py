@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from experiments import huge_pages
 from experiments.config import AnyConfig, GenerationConfig, TranslationConfig
 from experiments.presets import PRESETS, preset
 
@@ -127,4 +128,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    huge_pages.start_again_with_them()
     sys.exit(main())
