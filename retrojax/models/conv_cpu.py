@@ -3,12 +3,14 @@
 XLA's convolutions there are slow for some shapes: few positions and many channels, weight gradients
 of nearly all maps, three channels. The same sums as matrix products are 1.2 to 12 times faster. The
 rules below are those of the shapes in `benchmarks/operations.py`, measured on two cores (jax
-0.10.2); what they chose and gained stands in docs/performance.md.
+0.10.2); what they chose and gained stands in docs/performance.md. Layers with many channels go by
+`conv_winograd.py`.
 
 Contract: the functions of `conv_direct.py` up to the order of summation.
 """
 
 from functools import reduce
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -21,6 +23,13 @@ from retrojax.models.conv_direct import (
     direct_transpose,
     direct_weight_gradient,
 )
+from retrojax.models.conv_winograd import (
+    phase_taps,
+    tile_counts,
+    winograd_conv,
+    winograd_transpose,
+    winograd_weight_gradient,
+)
 
 # Images whose weight gradients or transposes are computed together.
 CHUNK = 4
@@ -31,6 +40,8 @@ def cpu_conv(
 ) -> Float[Array, "b h2 w2 o"]:
     """The convolution, in x's type."""
     size = _conv_size(x, w.shape[:2], stride, pads)
+    if _many_channels(x.shape[0], size, w.shape, stride, x.dtype):
+        return winograd_conv(x, w, stride, pads, size)
     if _few_outputs(w.shape, stride):
         return _gathered(x, w, pads, size)
     if _few_positions(x.shape[0], size, w.shape[3]):
@@ -44,6 +55,8 @@ def cpu_transpose(
 ) -> Float[Array, "b h w i"]:
     """Its transpose in the input, of height and width `size`, in y's type."""
     batch, height, width, outputs = y.shape
+    if _many_channels(batch, (height, width), w.shape, stride, y.dtype):
+        return winograd_transpose(y, w, stride, pads, size)
     if _few_positions(batch, (height, width), outputs) or w.shape[2] <= 4:
         return _painted(y, w, stride, pads, size)
     if batch > 16 and stride > 1 and batch % CHUNK == 0 and height * width >= 64:
@@ -58,6 +71,8 @@ def cpu_weight_gradient(
     """Its transpose in the kernel, of height and width `kernel`, in float32 at least."""
     (batch, height, width, outputs), inputs = y.shape, x.shape[3]
     taps = kernel[0] * kernel[1]
+    if _many_channels(batch, (height, width), (*kernel, inputs, outputs), stride, x.dtype):
+        return winograd_weight_gradient(x, y, stride, pads, kernel[0])
     if _few_outputs((*kernel, inputs, outputs), stride):
         return _gradient_by_input(x, y, pads, kernel)
     if _few_positions(batch, (height, width), outputs):
@@ -82,6 +97,21 @@ def _few_outputs(shape: tuple[int, ...], stride: int) -> bool:
 def _few_positions(batch: int, size: Size, outputs: int) -> bool:
     """Whether the unrolled input is at most twice as large as the kernel."""
     return batch * size[0] * size[1] <= 2 * outputs
+
+
+def _many_channels(batch: int, size: Size, shape: tuple[int, ...], stride: int, dtype: Any) -> bool:
+    """Whether Winograd's fewer products save more than its sums for a kernel [k, k, i, o] cost."""
+    rows, columns, inputs, outputs = shape
+    taps, deep = phase_taps(rows, stride), stride**2 * inputs
+    if rows != columns or not 2 <= taps <= 5 or jnp.dtype(dtype).itemsize < 4:
+        return False
+    down, right = tile_counts(size)
+    saved = (2 * rows / (stride * (taps + 1))) ** 2 - 1
+    return (
+        min(deep, outputs) >= 24
+        and batch * down * right * saved >= 64
+        and (taps + 1) ** 2 * deep * outputs <= 2**22
+    )
 
 
 def _conv_size(x: Array, kernel: Size, stride: int, pads: Pads) -> Size:

@@ -10,7 +10,9 @@ import pytest
 from retrojax.models import conv_cpu
 from retrojax.models.conv_cpu import cpu_conv, cpu_transpose, cpu_weight_gradient
 from retrojax.models.conv_direct import direct_conv, direct_transpose, direct_weight_gradient
+from retrojax.models.conv_winograd import transforms
 
+WINOGRAD = ("winograd gradient", "winograd", "winograd transpose")
 # batch, size, inputs, outputs, kernel, stride, pads, and how the gradient, the convolution and its
 # transpose are computed there.
 SHAPES = {
@@ -28,6 +30,14 @@ SHAPES = {
     "large batch": (20, (32, 33), 5, 6, 4, 2, ((1, 1), (1, 1)), "chunks", "direct", "chunks"),
     "odd batch": (18, (32, 33), 5, 6, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
     "small maps": (20, (8, 9), 5, 6, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
+    "many channels": (3, (11, 10), 24, 26, 3, 1, ((1, 1), (1, 1)), *WINOGRAD),
+    "many, cropped": (5, (12, 11), 24, 24, 3, 1, ((-1, 2), (0, -1)), *WINOGRAD),
+    "many, strided": (5, (21, 18), 6, 24, 4, 2, ((1, 1), (1, 2)), *WINOGRAD),
+    "many, unread rows": (5, (22, 23), 7, 24, 4, 2, ((0, 0), (1, 0)), *WINOGRAD),
+    "many, 4x4": (3, (9, 13), 24, 25, 4, 1, ((1, 1), (2, 1)), *WINOGRAD),
+    "many, 5x5": (3, (9, 8), 24, 25, 5, 1, ((2, 2), (2, 2)), *WINOGRAD),
+    "many, 5x5 strided": (9, (16, 17), 6, 24, 5, 2, ((1, 2), (2, 2)), *WINOGRAD),
+    "many, 5x5 of stride 3": (32, (17, 16), 5, 24, 5, 3, ((3, 0), (0, 1)), *WINOGRAD),
 }
 FORMS = {
     "output": "_gradient_by_output",
@@ -37,6 +47,9 @@ FORMS = {
     "unrolled": "_unrolled",
     "gathered": "_gathered",
     "painted": "_painted",
+    "winograd gradient": "winograd_weight_gradient",
+    "winograd": "winograd_conv",
+    "winograd transpose": "winograd_transpose",
 }
 
 
@@ -110,3 +123,50 @@ def test_shapes_choose_the_forms_they_stand_for(name, monkeypatch):
 def noted(used, form, function, *args):
     used.append(form)
     return function(*args)
+
+
+@pytest.mark.parametrize("taps", [2, 3, 4, 5])
+def test_transforms_are_those_of_a_correlation(taps):
+    own = transforms(taps)
+    rng = np.random.default_rng(taps)
+    x, w = rng.normal(size=taps + 1), rng.normal(size=taps)
+    made = own.result @ ((own.kernel @ w) * (own.data @ x))
+    np.testing.assert_allclose(made, np.correlate(x, w), rtol=1e-12)
+
+
+def test_the_matrices_of_three_taps_are_lavin_and_grays():
+    own = transforms(3)
+    # Ours have the second and the last product negated twice, which leaves the result.
+    np.testing.assert_array_equal(
+        own.data, [[-1, 0, 1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]]
+    )
+    np.testing.assert_array_equal(
+        own.kernel, [[-1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]
+    )
+    np.testing.assert_array_equal(own.result, [[1, 1, 1, 0], [0, 1, -1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [
+        ((3, 11, 23, 26, 3, 3, 1, "float32"), "few channels"),
+        ((1, 11, 24, 26, 3, 3, 1, "float32"), "few tiles"),
+        ((3, 11, 24, 26, 3, 3, 2, "float32"), "as many products as taps"),
+        ((3, 11, 24, 26, 3, 4, 1, "float32"), "not square"),
+        ((3, 11, 24, 26, 7, 7, 1, "float32"), "too many taps"),
+        ((3, 11, 24, 26, 2, 2, 2, "float32"), "one tap"),
+        ((3, 11, 24, 26, 3, 3, 1, "bfloat16"), "rounds too much"),
+        ((64, 32, 1024, 512, 3, 3, 1, "float32"), "too many values of the kernel"),
+    ],
+)
+def test_where_winograd_does_not_pay(shape, why):
+    batch, side, inputs, outputs, rows, columns, stride, dtype = shape
+    size = (side // stride, side // stride)
+    kernel = (rows, columns, inputs, outputs)
+    assert not conv_cpu._many_channels(batch, size, kernel, stride, dtype), why
+
+
+def test_winograd_in_double_precision_is_exact():
+    with jax.enable_x64(True):
+        for ours, direct in pairs("many, 5x5", "float64"):
+            np.testing.assert_allclose(ours, direct, atol=1e-13 * float(jnp.abs(direct).max()))
