@@ -81,7 +81,7 @@ def test_the_adversary_teaches_the_texture_and_the_reconstruction_the_colour(gam
         return task.generator_loss(discriminator, outputs, batch, jax.random.key(3))[0]
 
     def touched(task):
-        gradients = jax.jit(jax.grad(loss))(generator["params"], task)
+        gradients = jax.jit(jax.grad(loss), static_argnums=1)(generator["params"], task)
         return {
             name
             for name, g in gradients.items()
