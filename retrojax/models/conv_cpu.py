@@ -55,10 +55,10 @@ def cpu_transpose(
 ) -> Float[Array, "b h w i"]:
     """Its transpose in the input, of height and width `size`, in y's type."""
     batch, height, width, outputs = y.shape
-    if _many_channels(batch, (height, width), w.shape, stride, y.dtype):
-        return winograd_transpose(y, w, stride, pads, size)
     if _few_positions(batch, (height, width), outputs) or w.shape[2] <= 4:
         return _painted(y, w, stride, pads, size)
+    if _many_channels(batch, (height, width), w.shape, stride, y.dtype):
+        return winograd_transpose(y, w, stride, pads, size)
     if batch > 16 and stride > 1 and batch % CHUNK == 0 and height * width >= 64:
         parts = [direct_transpose(part, w, stride, pads, size) for part in _chunks(y)]
         return jnp.concatenate(parts)
@@ -171,8 +171,12 @@ def _painted(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
     """One product for the stroke of every pixel, then the strokes are added."""
     (batch, height, width, outputs), (rows, columns, inputs) = y.shape, w.shape[:3]
     wide = jnp.promote_types(y.dtype, jnp.float32)
-    flat = w.astype(y.dtype).transpose(3, 0, 1, 2).reshape(outputs, -1)
-    strokes = jnp.matmul(y, flat, preferred_element_type=wide)
+    # The kernel is never turned: that would take longer than the product itself.
+    kernel, pixels = w.astype(y.dtype).reshape(-1, outputs), y.reshape(-1, outputs)
+    if len(pixels) <= 64:
+        strokes = jnp.matmul(kernel, pixels.T, preferred_element_type=wide).T
+    else:
+        strokes = jnp.matmul(pixels, kernel.T, preferred_element_type=wide)
     strokes = strokes.reshape(batch, height, width, rows, columns, inputs)
     spread = [(n - 1) * stride + 1 for n in (height, width)]
     full = [n + k - 1 for n, k in zip(spread, (rows, columns), strict=True)]

@@ -12,6 +12,7 @@ Contract: the functions of `conv_direct.py` up to rounding, for square kernels o
 each phase. The relative error (L2) in float32 is 1e-6 for 2 and 3 taps, 4e-6 for 5.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ from retrojax.models.conv_direct import Pads, Size
 
 TILE = 2
 """Outputs of a tile along each axis."""
+
+CACHED = 2**22
+"""Values of all tiles at once that caches still help with."""
 
 # The last point is infinity.
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
@@ -85,13 +89,18 @@ def winograd_conv(
     """The convolution, of height and width `size`."""
     taps = phase_taps(w.shape[0], stride)
     own = transforms(taps)
-    seen = _on_both_axes(own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size))
     values = _kernel_values(w.astype(x.dtype), stride, own.kernel)
-    products = [
-        [jnp.einsum("bhwi,io->bhwo", tile, value) for tile, value in zip(*rows, strict=True)]
-        for rows in zip(seen, values, strict=True)
-    ]
-    return _joined(_on_both_axes(own.result, products), size)
+
+    def part(x: Array) -> Array:
+        seen = _on_both_axes(own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size))
+        products = [
+            [jnp.einsum("bhwi,io->bhwo", tile, value) for tile, value in zip(*rows, strict=True)]
+            for rows in zip(seen, values, strict=True)
+        ]
+        return _joined(_on_both_axes(own.result, products), size)
+
+    parts = _in_parts(part, (x,), _tile_values(x, taps, stride, size))
+    return parts.swapaxes(0, 1).reshape(-1, *size, w.shape[3])
 
 
 def winograd_transpose(
@@ -115,49 +124,87 @@ def winograd_transpose(
         for pair in zip(seen, values, strict=True)
     ]
     deep = _joined(_on_both_axes(own.result, products), (rows, columns))
-    x = deep.reshape(-1, rows, columns, stride, stride, w.shape[2]).transpose(0, 1, 3, 2, 4, 5)
-    x = x.reshape(-1, rows * stride, columns * stride, w.shape[2])
     kept = zip(pads, first, size, strict=True)
-    return _cropped(x, [(start * stride - lo, n) for (lo, _), start, n in kept])
+    places = [(start * stride - lo, n) for (lo, _), start, n in kept]
+    return _cropped(_channels_as_phases(deep, stride), places)
 
 
 def winograd_weight_gradient(
     x: Float[Array, "b h w i"], y: Float[Array, "b h2 w2 o"], stride: int, pads: Pads, kernel: int
 ) -> Float[Array, "k k i o"]:
     """Its transpose in the kernel, of `kernel` taps along each axis."""
-    taps, size, inputs = phase_taps(kernel, stride), y.shape[1:3], x.shape[3]
+    taps, size = phase_taps(kernel, stride), y.shape[1:3]
     own = transforms(taps)
-    seen = _on_both_axes(own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size))
-    asked = _on_both_axes(own.result.T, _tiles(y, 1, size))
-    products = [
-        a.reshape(-1, a.shape[3]).T @ b.reshape(-1, b.shape[3])
-        for rows in zip(seen, asked, strict=True)
-        for a, b in zip(*rows, strict=True)
-    ]
+
+    def part(x: Array, y: Array) -> Array:
+        seen = _on_both_axes(own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size))
+        asked = _on_both_axes(own.result.T, _tiles(y, 1, size))
+        products = [
+            a.reshape(-1, a.shape[3]).T @ b.reshape(-1, b.shape[3])
+            for rows in zip(seen, asked, strict=True)
+            for a, b in zip(*rows, strict=True)
+        ]
+        return jnp.stack(products)
+
+    products = _in_parts(part, (x, y), _tile_values(x, taps, stride, size)).sum(axis=0)
     back = jnp.asarray(np.kron(own.kernel, own.kernel).T, x.dtype)
-    deep = back @ jnp.stack(products).reshape(len(products), -1)
-    deep = deep.reshape(taps, taps, stride, stride, inputs, y.shape[3]).transpose(0, 2, 1, 3, 4, 5)
-    return deep.reshape(taps * stride, taps * stride, inputs, -1)[:kernel, :kernel]
+    deep = (back @ products.reshape(len(products), -1)).reshape(1, taps, taps, -1)
+    gradient = _channels_as_phases(deep, stride)[0, :kernel, :kernel]
+    return gradient.reshape(kernel, kernel, x.shape[3], y.shape[3])
 
 
 def _kernel_values(w: Array, stride: int, matrix: np.ndarray) -> Grid:
     """The kernel at each pair of points, [s s i, o]."""
     points, taps = matrix.shape
-    missing = taps * stride - w.shape[0]
-    w = jnp.pad(w, ((0, missing), (0, missing), (0, 0), (0, 0)))
-    w = w.reshape(taps, stride, taps, stride, *w.shape[2:]).transpose(0, 2, 1, 3, 4, 5)
-    values = jnp.asarray(np.kron(matrix, matrix), w.dtype) @ w.reshape(taps * taps, -1)
-    values = values.reshape(points, points, -1, w.shape[5])
+    kernel, _, inputs, outputs = w.shape
+    whole = _cropped(w.reshape(1, kernel, kernel, -1), [(0, taps * stride)] * 2)
+    deep = _phases_as_channels(whole, stride).reshape(taps * taps, -1)
+    values = jnp.asarray(np.kron(matrix, matrix), w.dtype) @ deep
+    values = values.reshape(points, points, stride**2 * inputs, outputs)
     return [[values[u, v] for v in range(points)] for u in range(points)]
 
 
 def _phases(x: Array, taps: int, stride: int, pads: Pads, size: Size) -> Array:
     """What `size` outputs see, the phases of the stride as channels: [b, *, *, s s i]."""
-    rows, columns = (n + taps - 1 for n in size)
-    places = [(lo, n * stride) for (lo, _), n in zip(pads, (rows, columns), strict=True)]
-    x = _cropped(x, places)
-    x = x.reshape(-1, rows, stride, columns, stride, x.shape[3]).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(-1, rows, columns, stride * stride * x.shape[5])
+    places = [(lo, (n + taps - 1) * stride) for (lo, _), n in zip(pads, size, strict=True)]
+    return _phases_as_channels(_cropped(x, places), stride)
+
+
+def _phases_as_channels(x: Array, stride: int) -> Array:
+    """[b, rows s, columns s, c] as [b, rows, columns, s s c]."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // stride, stride, width // stride, stride, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // stride, width // stride, -1)
+
+
+def _channels_as_phases(x: Array, stride: int) -> Array:
+    """[b, rows, columns, s s c] as [b, rows s, columns s, c]."""
+    batch, rows, columns, _ = x.shape
+    x = x.reshape(batch, rows, columns, stride, stride, -1).transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, rows * stride, columns * stride, -1)
+
+
+def _tile_values(x: Array, taps: int, stride: int, size: Size) -> int:
+    """Values of all tiles of an input that makes `size` outputs."""
+    down, right = tile_counts(size)
+    return (taps + 1) ** 2 * x.shape[0] * down * right * stride**2 * x.shape[3]
+
+
+def _in_parts(
+    function: Callable[..., Array], images: tuple[Array, ...], values: int
+) -> Float[Array, "parts *shape"]:
+    """What a function gives for each part of a batch, one after another where tiles are many.
+
+    Part p of n has the images p, p + n, ...: those of one device, if the batch lies on several.
+    """
+    batch, parts = images[0].shape[0], 1
+    if values >= 2 * CACHED:
+        fits = (n for n in range(2, batch) if batch % n == 0 and values <= n * CACHED)
+        parts = next(fits, batch)
+    if parts == 1:
+        return function(*images)[None]
+    cut = [x.reshape(-1, parts, *x.shape[1:]) for x in images]
+    return lax.map(lambda p: function(*(x[:, p] for x in cut)), jnp.arange(parts))
 
 
 def _cropped(x: Array, places: list[tuple[int, int]]) -> Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retrojax.models import conv_cpu
+from retrojax.models import conv_cpu, conv_winograd
 from retrojax.models.conv_cpu import cpu_conv, cpu_transpose, cpu_weight_gradient
 from retrojax.models.conv_direct import direct_conv, direct_transpose, direct_weight_gradient
 from retrojax.models.conv_winograd import transforms
@@ -87,6 +87,19 @@ def pairs(name, dtype="float32"):
 def test_every_form_is_the_direct_one(name):
     for ours, direct in pairs(name):
         assert ours.shape == direct.shape and ours.dtype == direct.dtype
+        np.testing.assert_allclose(ours, direct, atol=1e-5 * float(jnp.abs(direct).max()))
+
+
+@pytest.mark.parametrize("name", ["many, cropped", "many, strided", "many, 5x5 strided"])
+def test_tiles_beyond_the_caches_are_made_in_parts(name, monkeypatch):
+    monkeypatch.setattr(conv_winograd, "CACHED", 10_000)
+    x, w, y, stride, pads = case(name)
+    for function, a, b, *rest in (
+        (cpu_conv, x, w, stride, pads),
+        (cpu_weight_gradient, x, y, stride, pads, w.shape[:2]),
+    ):
+        assert "scan" in str(jax.make_jaxpr(lambda a, b, f=function, r=rest: f(a, b, *r))(a, b))
+    for ours, direct in pairs(name):
         np.testing.assert_allclose(ours, direct, atol=1e-5 * float(jnp.abs(direct).max()))
 
 
