@@ -107,11 +107,7 @@ def _many_channels(batch: int, size: Size, shape: tuple[int, ...], stride: int, 
         return False
     down, right = tile_counts(size)
     saved = (2 * rows / (stride * (taps + 1))) ** 2 - 1
-    return (
-        min(deep, outputs) >= 24
-        and batch * down * right * saved >= 64
-        and (taps + 1) ** 2 * deep * outputs <= 2**22
-    )
+    return min(deep, outputs) >= 24 and batch * down * right * saved >= 64
 
 
 def _conv_size(x: Array, kernel: Size, stride: int, pads: Pads) -> Size:
