@@ -1,6 +1,7 @@
 """Large pages: asked for once, where the system has them and nobody has chosen otherwise."""
 
 import os
+import runpy
 import subprocess
 import sys
 
@@ -62,3 +63,24 @@ def test_a_choice_stays(monkeypatch):
     monkeypatch.setenv(VARIABLE, "glibc.malloc.arena_max=1")
     monkeypatch.setattr(os, "execve", None)
     huge_pages.start_again_with_them()
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "experiments.run",
+        "benchmarks.cost_growth",
+        "benchmarks.input_pipeline",
+        "benchmarks.scaling",
+        "benchmarks.step_time",
+    ],
+)
+def test_programs_that_train_start_with_them(program, monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(huge_pages, "start_again_with_them", lambda: started.append(program))
+    monkeypatch.setattr(sys, "argv", [program, "--help"])
+    monkeypatch.delitem(sys.modules, program, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(program, run_name="__main__")
+    assert ended.value.code == 0
+    assert started == [program]
