@@ -31,6 +31,7 @@ with warnings.catch_warnings():
     from tensorflow_datasets.core.utils import tqdm_utils
 
 _VERSION: Final = "1.0.0"
+_SMALL: Final = 64 << 20  # Bytes of all files of a set that is known by its contents.
 SPLIT: Final = "photos"
 # Decoded photographs waiting for the writer: bounds the memory of a large preparation.
 _AHEAD: Final = 64
@@ -215,12 +216,25 @@ def decode(file: PhotoFile, photo_size: int) -> tuple[dict[str, bytes], tuple[in
 
 
 def _fingerprint(files: Sequence[PhotoFile], photo_size: int) -> str:
+    """Of a small set its contents, so that a copy, or a package installed anew, is the same set.
+
+    To read a large one takes too long; it is known by its files' paths, sizes and times.
+    """
+    paths = [
+        (file.name, path)
+        for file in files
+        for path in (file.source, file.target)
+        if path is not None
+    ]
+    small = sum(path.stat().st_size for _, path in paths) <= _SMALL
     facts: list[Any] = [_VERSION, photo_size]
-    for file in files:
-        for path in (file.source, file.target):
-            if path is not None:
-                about = path.stat()
-                facts.append([file.name, str(path), about.st_size, about.st_mtime_ns])
+    for name, path in paths:
+        about = path.stat()
+        known: list[Any] = [str(path), about.st_size, about.st_mtime_ns]
+        if small:
+            with contextlib.suppress(OSError):  # decoding names what cannot be read
+                known = [hashlib.sha256(path.read_bytes()).hexdigest()]
+        facts.append([name, *known])
     return hashlib.sha256(json.dumps(facts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 

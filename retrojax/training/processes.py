@@ -46,6 +46,8 @@ def join(
             coordinator or None,
             num_processes,
             process_id,
+            # A cluster's own settings would leave this process one GPU of the machine's.
+            cluster_detection_method="deactivate" if coordinator else None,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=LEAVE_SECONDS,
         )

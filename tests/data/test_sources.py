@@ -1,5 +1,7 @@
 """Sources: what is opened, held out and prepared once, and every bad input's message."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -84,6 +86,21 @@ def test_a_changed_folder_or_size_is_prepared_anew(tmp_path, opened, decoded):
     prints.add(data.fingerprint)
     assert len(prints) == 4 and len(decoded) == 2 + 2 + 3 + 3
     assert {photo.source.shape[1] for photo in (*data.train, *data.validation)} == {48, 50}
+
+
+def test_a_copy_of_a_small_set_is_the_same_set_and_of_a_large_one_another(
+    tmp_path, opened, monkeypatch
+):
+    folder = fill(tmp_path / "in", ["a.png", "b.png"])
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy, copy_function=shutil.copyfile)
+    for path in copy.iterdir():
+        os.utime(path, (0, 0))
+    prints = [opened(f"folder:{one}").fingerprint for one in (folder, copy)]
+    assert prints[0] == prints[1]
+    monkeypatch.setattr("retrojax.data.builder._SMALL", 0)
+    prints += [opened(f"folder:{one}").fingerprint for one in (folder, copy)]
+    assert len(set(prints)) == 3
 
 
 def test_a_preparation_cut_short_leaves_nothing_that_looks_whole(tmp_path, opened, monkeypatch):
