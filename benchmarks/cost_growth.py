@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from benchmarks.command_line import Parser, new_file, positive
-from benchmarks.report import measured_report
+from benchmarks.report import measured_report, versions
 from benchmarks.table import Report, laid_out, loads
 from experiments import huge_pages
 from experiments.config import LookConfig
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report: Report = {
         "preset": config.preset,
         "device": jax.local_devices()[0].device_kind,
+        "versions": versions(),
         "load_average": load,
         "growth": {name: grown(config, name, chosen.steps) for name in GROWTH},
     }
@@ -116,6 +117,7 @@ def lines(report: Report) -> Iterator[tuple[str, str]]:
     """The report as `what   figure`."""
     yield "step", f"preset {report['preset']}, one thing changed at a time"
     yield "device", f"{report['device']}, {os.cpu_count()} CPUs"
+    yield "versions", ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     if report["load_average"] is not None:
         yield "load average before", loads(report["load_average"])
     for what, found in report["growth"].items():

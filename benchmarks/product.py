@@ -7,11 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from experiments.build import build_optimizers, build_task
-from experiments.config import AnyConfig
+from experiments.build import build_average, build_optimizers, build_task
+from experiments.config import AnyConfig, TranslationConfig
 from retrojax.training.placement import AXIS, Placement
 from retrojax.training.state import GanState, init_state
-from retrojax.training.step import Step, make_step
+from retrojax.training.step import Step, make_step, rounds
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,20 @@ def product(config: AnyConfig) -> Product:
         task,
         optimizers,
         order=config.order,
-        ema_halflife_images=config.ema_halflife_images,
+        ema_halflife_images=build_average(config),
+        discriminator_steps=config.discriminator_steps,
+        fresh_generator_batch=config.fresh_generator_batch,
         accumulate=config.accumulate,
         axis_name=AXIS if config.parallel == "pmap" else None,
     )
-    raw = {"source": jax.ShapeDtypeStruct(_shape(config, config.batch_size), np.uint8)}
+    shape = _shape(config, _images_per_step(config))
+    raw = {name: jax.ShapeDtypeStruct(shape, np.uint8) for name in _names(config)}
     return Product(step, init, jax.eval_shape(init, raw), raw)
 
 
 def start(config: AnyConfig, product: Product, placement: Placement) -> GanState:
     """The state at step 0 on the devices."""
-    one = {"source": np.zeros(_shape(config, 1), np.uint8)}
+    one = {name: np.zeros(_shape(config, 1), np.uint8) for name in _names(config)}
     return placement.put_state(jax.jit(product.init)(one))
 
 
@@ -80,9 +83,11 @@ def random_batches(config: AnyConfig, placement: Placement, *, count: int) -> li
     Random, because multipliers take less power, and run faster, on zeros.
     """
     rng = np.random.default_rng(config.seed)
-    shape = _shape(config, config.batch_size)
+    shape = _shape(config, _images_per_step(config))
     return [
-        placement.put_batch({"source": rng.integers(0, 256, shape, dtype=np.uint8)})
+        placement.put_batch(
+            {name: rng.integers(0, 256, shape, dtype=np.uint8) for name in _names(config)}
+        )
         for _ in range(count)
     ]
 
@@ -90,6 +95,19 @@ def random_batches(config: AnyConfig, placement: Placement, *, count: int) -> li
 def tree_bytes(tree: PyTree) -> int:
     """Size of all leaves together; shapes will do."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _images_per_step(config: AnyConfig) -> int:
+    """What the loop reads for a step: a batch for every round of it."""
+    return config.batch_size * rounds(config.discriminator_steps, config.fresh_generator_batch)
+
+
+def _names(config: AnyConfig) -> tuple[str, ...]:
+    """What a raw batch has: targets where there are two domains, or pairs that nothing renders."""
+    own_targets = isinstance(config, TranslationConfig) and (
+        config.method != "paired" or config.look == "none"
+    )
+    return ("source", "target") if own_targets else ("source",)
 
 
 def _shape(config: AnyConfig, images: int) -> tuple[int, int, int, int]:

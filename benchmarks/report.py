@@ -68,6 +68,15 @@ def measured_report(
     }
 
 
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that a step is made of."""
+    libraries = (*LIBRARIES, "libtpu") if find_spec("libtpu") else LIBRARIES
+    return {
+        "python": sys.version.split()[0],
+        **{name: metadata.version(name) for name in libraries},
+    }
+
+
 def _compile(
     config: AnyConfig, subject: Product, placement: Placement
 ) -> tuple["jax.stages.Compiled", Report]:
@@ -76,7 +85,6 @@ def _compile(
     compiled = subject.compile(placement)
     seconds = perf_counter() - begin
     device = placement.mesh.devices.flat[0]
-    libraries = (*LIBRARIES, "libtpu") if find_spec("libtpu") else LIBRARIES
     report = {
         "preset": config.preset,
         "loss": config.loss,
@@ -90,10 +98,7 @@ def _compile(
             "count": placement.mesh.size,
         },
         "cpu_count": os.cpu_count(),
-        "versions": {
-            "python": sys.version.split()[0],
-            **{name: metadata.version(name) for name in libraries},
-        },
+        "versions": versions(),
         "compile_seconds": seconds,
         "flops": step_flops(subject.step, subject.state, subject.raw),
         "state_bytes": subject.state_bytes,

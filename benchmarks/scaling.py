@@ -27,7 +27,7 @@ from benchmarks.compiled import compiled_facts
 from benchmarks.product import product, random_batches, start
 from benchmarks.timing import time_steps
 from experiments import huge_pages
-from experiments.config import AnyConfig, TranslationConfig
+from experiments.config import AnyConfig
 from experiments.presets import PRESETS, preset
 from retrojax.training.placement import make_placement
 
@@ -136,9 +136,7 @@ def _arguments() -> Parser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    # What is random here is photographs; two domains of them, nobody asked for.
-    names = [name for name, row in PRESETS.items() if not isinstance(row, TranslationConfig)]
-    add("--preset", choices=names, default="look", help="whose step")
+    add("--preset", choices=tuple(PRESETS), default="look", help="whose step")
     add("--batch-size", type=positive, help="images per step over all devices; the preset's")
     add("--devices", type=positive, help="the most devices; all there are")
     add("--parallel", choices=("jit", "pmap"), default="jit", help="how devices share a step")

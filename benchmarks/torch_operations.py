@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.convolutions import Convolution, from_json
+from benchmarks.torch_speed import allow_what_jax_does
 
 
 class TorchOperations:
@@ -19,7 +20,7 @@ class TorchOperations:
 
     def __init__(self) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.set_float32_matmul_precision("high")
+        allow_what_jax_does()
 
     def prepare(self, convolution: list, direction: str, dtype: str) -> float:
         """Runs an operation on random arrays; returns the seconds of one call, when warm."""

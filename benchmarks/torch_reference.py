@@ -25,6 +25,7 @@ from benchmarks.games import Game, game
 from benchmarks.handover import Handover, load
 from benchmarks.memory import peak_memory
 from benchmarks.torch_games import Images, make
+from benchmarks.torch_speed import allow_what_jax_does
 from benchmarks.torch_weights import channels_last, give_weights, images
 
 MODES = ("eager", "default", "max-autotune")
@@ -57,10 +58,7 @@ class TorchContender:
 
     def compile(self) -> None:
         """Builds the step that is timed, and runs it once."""
-        # What JAX does on a GPU that has TF32, unless it is told otherwise; and, as XLA does, the
-        # quickest of cuDNN's algorithms for each shape.
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True
+        allow_what_jax_does()
         self.joint = JointStep(self.game, self.handover, self.device, self.mode)
         begin = time.perf_counter()
         self.joint.step(self.joint.batches[0])
@@ -96,6 +94,7 @@ class TorchContender:
         Args:
             steps: how many, on the batches in turn.
         """
+        allow_what_jax_does()
         joint = JointStep(self.game, self.handover, self.device, self.mode)
         for batch in itertools.islice(itertools.cycle(joint.batches), steps):
             joint.step(batch)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.handover import load
 from benchmarks.torch_look import look_generator
+from benchmarks.torch_speed import allow_what_jax_does
 from benchmarks.torch_weights import give_weights
 
 COLOUR, EFFECTS = "_look_colour", "_look_effects"
@@ -46,6 +47,7 @@ class TorchStylize:
                 for call, batch in zip(self.calls, handover.batches, strict=True)
                 if "output" in batch
             ]
+        allow_what_jax_does()
         return max(float(np.abs(ours - theirs).max()) for ours, theirs in outputs)
 
     @torch.inference_mode()

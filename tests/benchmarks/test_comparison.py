@@ -1,6 +1,8 @@
 """How systems are compared; those that are compared here only pretend to work."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +145,21 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, says, capsys, monkey
     out, err = capsys.readouterr()
     assert stopped.value.code == 2
     assert says.replace("'", "") in err.replace("'", "") and err.count("\n") == 1 and not out
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or available_cpus() < 2,
+    reason="needs Linux, and a CPU that is not given",
+)
+def test_no_thread_of_a_worker_has_more_cpus_than_it_was_given():
+    shape = [False, 1, [4, 4], 2, 3, 3, 1, [1, 1]]
+    with Worker("product-operations", threads=1) as worker:
+        worker.call("prepare", convolution=shape, direction="forward", dtype="float32")
+        process = worker.process.pid
+        threads = [int(one.name) for one in Path(f"/proc/{process}/task").iterdir()]
+        assert len(os.sched_getaffinity(process)) == 1
+        assert len(threads) > 1, "those of JAX, too"
+        assert all(len(os.sched_getaffinity(thread)) == 1 for thread in threads)
 
 
 def test_a_worker_answers_and_says_what_went_wrong():

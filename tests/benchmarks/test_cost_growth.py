@@ -1,9 +1,13 @@
 """How costs grow: fitted exponents, and a measured step."""
 
+import platform
+
+import jax
 import numpy as np
 import pytest
 
 from benchmarks.cost_growth import GROWTH, changed, draw, exponent, lines, main, measured
+from benchmarks.report import versions
 from experiments.presets import preset
 
 
@@ -30,11 +34,15 @@ def test_the_plot_and_the_table_show_all_of_it(tmp_path):
     figures = {"milliseconds": [1.0, 2.0, 4.0], "megabytes": [1.0, 1.5, 2.0]}
     figures["gigaflops"] = [1.0, 4.0, 16.0]
     growth = {what: {what: [1.0, 2.0, 4.0], **figures} for what in GROWTH}
-    report = {"preset": "tiny", "device": "cpu", "load_average": (0.0, 0.0, 0.0), "growth": growth}
+    report = {"preset": "tiny", "device": "cpu", "versions": versions(), "growth": growth}
+    report["load_average"] = (0.0, 0.0, 0.0)
     draw(report, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     text = dict(lines(report))
     assert text["  gigaflops"].endswith("1, 4, 16: exponent 2.00")
+    assert text["versions"].startswith(
+        f"python {platform.python_version()}, jax {jax.__version__}, "
+    )
 
 
 def test_a_plot_in_no_folder_is_one_line_and_exit_code_2(capsys):

@@ -61,12 +61,19 @@ def test_equal_convolutions_are_one_and_no_step_differentiates_its_noise():
 
 def test_the_table_has_a_row_for_each_operation():
     one = Timed(SHAPES["padded"], "forward", ("look", "pix2pix"), (2e-3, 4e-3, 3e-3), (1e-3,) * 3)
-    rows = table([one]).splitlines()
+    rows = table([one]).splitlines()[:-2]
     assert len(rows) == 3 and all(row.count("|") == 10 for row in rows)
     shown = [cell.strip() for cell in rows[2].strip("|").split("|")]
     assert shown[:6] == [one.convolution.title, "forward", "3.00", "1.00", "3.00", "2.00 to 4.00"]
     speed = one.convolution.flops / 1e-3 / 1e9
     assert shown[6:] == [f"{speed / 3:.1f}", f"{speed:.1f}", "look, pix2pix"]
+
+
+def test_the_last_line_counts_the_operations_that_miss_the_goal():
+    times = {"padded": (1.0, 1.0, 9.0), "valid": (1.5,) * 3, "same": (1.51,) * 3}
+    found = [Timed(SHAPES[name], "forward", (), took, (1.0,) * 3) for name, took in times.items()]
+    assert table(found).splitlines()[-2:] == ["", "1 of 3 above 1.5"]
+    assert table(found[:1]).endswith("\n0 of 1 above 1.5")
 
 
 def test_the_worst_operation_comes_first(monkeypatch, capsys):

@@ -66,6 +66,38 @@ def test_pytorch_plays_the_products_game(torch, handed_over):
     json.dumps(contender.facts())
 
 
+@pytest.mark.parametrize(
+    "timed", [lambda contender: contender.compile(), lambda contender: contender.train(steps=1)]
+)
+def test_every_timed_step_of_pytorch_may_compute_as_jax_does(torch, timed, monkeypatch):
+    from benchmarks import torch_reference
+
+    allowed = torch.get_float32_matmul_precision()
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    found = []
+
+    class Step:
+        batches = [{}]
+
+        def __init__(self, *arguments):
+            cudnn = torch.backends.cudnn
+            found.append((torch.get_float32_matmul_precision(), cudnn.benchmark, cudnn.allow_tf32))
+
+        def step(self, batch):
+            assert found
+
+    monkeypatch.setattr(torch_reference, "JointStep", Step)
+    contender = torch_reference.TorchContender(model="look")
+    contender.handover = None
+    try:
+        torch.set_float32_matmul_precision("highest")
+        timed(contender)
+    finally:
+        torch.set_float32_matmul_precision(allowed)
+    assert found == [("high", True, True)]
+
+
 def test_the_norm_of_one_image_has_the_right_gradient_in_channels_last(torch):
     """PyTorch 2.14's own does not, on a CPU: CycleGAN with a batch of one was another game."""
     from benchmarks.torch_networks import instance_norm

@@ -38,7 +38,7 @@ def test_a_ring_sends_everything_but_a_share_twice():
     [
         (["--devices=9"], "--devices=9, but there are 4"),
         (["--batch-size=6", "--devices=4"], "batch of 6 cannot be divided among 4 devices"),
-        (["--preset=cyclegan"], "invalid choice: 'cyclegan'"),
+        (["--preset=big"], "invalid choice: 'big'"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(arguments, says, capsys, monkeypatch):

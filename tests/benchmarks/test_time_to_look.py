@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.time_to_look import lines, look_batches, main
+from benchmarks.time_to_look import last_line, lines, look_batches, main
 from experiments.presets import preset
+from retrojax.training.logging import RunLog
 
 
 def test_pytorchs_batches_are_rendered_pairs():
@@ -21,12 +22,22 @@ def test_pytorchs_batches_are_rendered_pairs():
         assert np.abs(batch["source"] - batch["target"]).max() > 0.1
 
 
+@pytest.mark.parametrize("steps", [30, 1200])
+def test_the_last_step_is_recognised_by_what_the_run_prints(steps, tmp_path, capsys):
+    with RunLog(tmp_path, total_steps=steps, first_step=0, images_per_step=16) as log:
+        for done in (steps // 10, steps):
+            log.metrics(done, {"g/adversarial": 0.5})
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.startswith(last_line(steps)) for line in printed] == [False, True]
+
+
 def test_the_table_names_both_clocks():
     report = {
         "preset": "tiny",
         "steps": 4,
         "load_average": None,
         "ratio": 0.5,
+        "whole_ratio": 0.75,
         "product": {"trained": 2.0, "whole": 3.0, "compile": 1.0, "train": 0.5},
         "torch": {
             **{"trained": 4.0, "steps": 4, "title": "look", "device": "cpu (cpu)"},
@@ -36,6 +47,7 @@ def test_the_table_names_both_clocks():
     text = dict(lines(report))
     assert text["product, to the last step"].startswith("2.0 s")
     assert text["product / PyTorch"].startswith("0.500")
+    assert text["whole / PyTorch"].startswith("0.750")
 
 
 @pytest.mark.slow
@@ -44,5 +56,6 @@ def test_the_smallest_run_beside_pytorch(tmp_path, capsys):
     main(["--preset=tiny", "--steps=2", f"--json={tmp_path / 'found.json'}"])
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["ratio"] == found["product"]["trained"] / found["torch"]["trained"]
+    assert found["whole_ratio"] == found["product"]["whole"] / found["torch"]["trained"]
     assert found["torch"]["steps"] == 2
     assert "product / PyTorch" in capsys.readouterr().out
