@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from retrojax.models import R3GANDiscriminator, R3GANGenerator
 from retrojax.models.layers import resample_down, resample_up
@@ -124,14 +125,33 @@ def test_other_sizes_and_widths_that_no_group_divides_are_refused():
         shapes(R3GANGenerator(widths=(9,), latent_size=4), Z)
 
 
-def test_no_derivative_up_to_that_of_the_penalty_meets_a_slow_convolution():
-    critic = R3GANDiscriminator(**SMALL)
-    variables = shapes(critic, IMAGES)[1]
+def penalty_slope(module):
+    """Lowered: the gradient of the squared slope of a critic, or of a layer in its place."""
+    variables = shapes(module, IMAGES)[1]
 
     def penalty(variables, images):
-        judge = lambda x: critic.apply(variables, x).sum()  # noqa: E731
+        judge = lambda x: module.apply(variables, x).sum()  # noqa: E731
         return (jax.grad(judge)(images) ** 2).sum()
 
-    text = jax.jit(jax.grad(penalty)).lower(variables, IMAGES).as_text()
-    assert "feature_group_count = 4" in text
-    assert "batch_group_count = 4" not in text and "rhs_reversal" not in text
+    return jax.jit(jax.grad(penalty)).lower(variables, IMAGES)
+
+
+def test_no_derivative_up_to_that_of_the_penalty_meets_a_slow_convolution():
+    """Of groups, the lowered program tells; of swapped operands, only the compiled one."""
+    lowered = penalty_slope(R3GANDiscriminator(**SMALL))
+    assert "feature_group_count = 4" in lowered.as_text()
+    assert "batch_group_count = 4" not in lowered.as_text()
+    text = lowered.compile().as_text()
+    assert "convolution(" in text and "rhs_reversal" not in text
+
+
+def test_slow_convolutions_in_a_penalty_would_be_seen():
+    class Stock(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.silu(nn.Conv(8, (4, 4), 2)(x))
+            return nn.silu(nn.Conv(8, (3, 3), feature_group_count=4)(x))
+
+    lowered = penalty_slope(Stock())
+    assert "batch_group_count = 4" in lowered.as_text()
+    assert "rhs_reversal" in lowered.compile().as_text()

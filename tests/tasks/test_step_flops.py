@@ -2,28 +2,26 @@
 
 The minimum is put together from single applications, each lowered by itself with the derivatives
 that the algorithm needs of it. Lowered and not compiled: a compiler would hide what is done twice.
+For a TPU, where convolutions are plain: what one of them costs is known, see the first test.
 """
 
-from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.build import build_optimizers, build_task
+from benchmarks.compiled import step_flops
+from benchmarks.convolutions import Convolution
 from experiments.presets import preset
 from retrojax.losses import patch_indices, patch_nce, squared_norm
 from retrojax.models import PatchSampleF
+from retrojax.models.layers import Conv, ConvTranspose
 from retrojax.tasks.players import split
-from retrojax.training.state import init_state
-from retrojax.training.step import make_step, rounds
+from tests.preset_step import preset_step
 
 KEY = jax.random.key(0)
-
-
-def flops(function, *shapes):
-    return jax.jit(function).lower(*shapes).cost_analysis()["flops"]
 
 
 def by_params(apply):
@@ -59,36 +57,16 @@ def forward(apply):
 
 
 def game(name, **changes):
-    config = preset(name)
-    task = replace(build_task(config), **changes)
-    side = getattr(config, "window", 32)
-    count = config.batch_size * rounds(config.discriminator_steps, config.fresh_generator_batch)
-    names = ("source",) if name.startswith("r3gan") else ("source", "target")
-    if name.startswith("pix2pix"):
-        names = ("source",)
-    raw = {n: jax.ShapeDtypeStruct((count, side, side, 3), np.uint8) for n in names}
-    optimizers = build_optimizers(config)
-
-    def start():
-        example = {n: jnp.zeros((config.batch_size, side, side, 3), jnp.uint8) for n in names}
-        players = jax.jit(task.init)(KEY, jax.jit(task.prepare)(example, KEY))
-        return init_state(KEY, *players, optimizers, ema=False)
-
-    state = jax.eval_shape(start)
-    step = make_step(
-        task,
-        optimizers,
-        order=config.order,
-        discriminator_steps=config.discriminator_steps,
-        fresh_generator_batch=config.fresh_generator_batch,
-    )
-    batch = jax.eval_shape(task.prepare, raw, KEY)
-    prepared = flops(lambda raw: task.prepare(raw, KEY), raw)
+    built = preset_step(preset(name), **changes)
+    task, state = built.task, built.state
+    batch = jax.eval_shape(task.prepare, built.raw, KEY)
+    prepared = step_flops(lambda raw: task.prepare(raw, KEY), built.raw)
     adam = sum(
-        flops(lambda g, s, o=o: o.update(g, s, g), player.params, player.opt_state)
-        for o, player in zip(optimizers, (state.generator, state.discriminator), strict=True)
+        step_flops(lambda g, s, o=o: o.update(g, s, g), player.params, player.opt_state)
+        for o, player in zip(built.optimizers, (state.generator, state.discriminator), strict=True)
     )
-    return config, task, state, batch, flops(step, state, raw), prepared + adam
+    joint = step_flops(built.step, state, built.raw)
+    return built.config, task, state, batch, joint, prepared + adam
 
 
 def image(config, count=None):
@@ -97,10 +75,10 @@ def image(config, count=None):
 
 
 def applications(apply, params, x):
-    """Of one application: name of the derivatives -> FLOPs."""
+    """Of one application: a function from the names of its derivatives to FLOPs."""
     y = jax.eval_shape(apply, params, x)
     kinds = {"forward": forward, "params": by_params, "input": by_input, "both": by_both}
-    return {kind: flops(make(apply), params, x, y) for kind, make in kinds.items()}
+    return cache(lambda kind: step_flops(kinds[kind](apply), params, x, y))
 
 
 def plain(module):
@@ -108,8 +86,25 @@ def plain(module):
 
 
 def check(joint, minimum, one_more):
-    assert joint <= 1.05 * minimum, f"{joint / minimum:.3f} of the minimum"
+    # A minimum above what is really done would let work be wasted unseen.
+    assert minimum <= joint <= 1.05 * minimum, f"{joint / minimum:.3f} of the minimum"
     assert joint + one_more > 1.05 * minimum, "one more application must be seen"
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (4, 2)])
+def test_a_convolution_and_its_gradients_take_two_flops_a_tap(kernel, stride, transposed):
+    """Without padding, whose taps the analysis leaves out and the formula counts."""
+    shape = Convolution(transposed, 2, (9, 12), 3, 8, kernel, stride, (0, 0))
+    layer = (ConvTranspose if transposed else Conv)(8, kernel, stride, "valid", use_bias=False)
+    x = jax.ShapeDtypeStruct((2, *shape.size, 3), np.float32)
+    variables = jax.eval_shape(layer.init, KEY, x)
+    y = jax.eval_shape(layer.apply, variables, x)
+    assert y.shape == (2, *shape.result_size, 8)
+    # A layer is linear in both, so a gradient has no forward pass.
+    for derivative in (forward, by_input, by_params):
+        assert step_flops(derivative(layer.apply), variables, x, y) == shape.flops
+    assert step_flops(by_both(layer.apply), variables, x, y) == 2 * shape.flops
 
 
 @pytest.mark.slow
@@ -120,9 +115,9 @@ def test_cyclegan_applies_each_generator_three_times():
     critic = state.discriminator.params["target"]
     d = applications(plain(task.discriminator), critic, image(config))
     # Fake and identity start at data; the way back starts at a fake.
-    generators = 2 * (2 * g["params"] + g["both"])
-    critics = 2 * (2 * d["params"] + d["input"])
-    check(joint, generators + critics + rest, g["forward"])
+    generators = 2 * (2 * g("params") + g("both"))
+    critics = 2 * (2 * d("params") + d("input"))
+    check(joint, generators + critics + rest, g("forward"))
 
 
 @pytest.mark.slow
@@ -139,7 +134,7 @@ def test_cut_encodes_fakes_once_and_sources_in_their_forward_pass():
 
     e = applications(encode, own, image(config))
     d = applications(plain(task.discriminator), state.discriminator.params, image(config))
-    minimum = 2 * g["params"] + 2 * e["both"] + 2 * d["params"] + d["input"]
+    minimum = 2 * g("params") + 2 * e("both") + 2 * d("params") + d("input")
     features = jax.eval_shape(encode, own, image(config))
     sizes = [x.shape[1] * x.shape[2] for x in features]
     places = patch_indices(KEY, sizes, task.patches)
@@ -149,14 +144,14 @@ def test_cut_encodes_fakes_once_and_sources_in_their_forward_pass():
         return sum(patch_nce(q, k).mean() for q, k in zip(queries, keys, strict=True))
 
     head = state.generator.params["head"]
-    minimum += 2 * flops(jax.grad(contrast, argnums=(0, 1)), head, features, features)
-    check(joint, minimum + rest, e["forward"])
+    minimum += 2 * step_flops(jax.grad(contrast, argnums=(0, 1)), head, features, features)
+    check(joint, minimum + rest, e("forward"))
 
 
 @pytest.mark.slow
 def test_pix2pix_makes_its_fake_once():
     config, task, state, _, joint, rest = game("pix2pix-tiny")
-    g = flops(
+    g = step_flops(
         by_params(
             lambda params, x: task.generator.apply(
                 {"params": params, **state_collections}, x, train=True, mutable=["batch_stats"],
@@ -174,7 +169,7 @@ def test_pix2pix_makes_its_fake_once():
         )[0]
 
     d = applications(judge, state.discriminator.params, both)
-    check(joint, g + 2 * d["params"] + d["input"] + rest, d["forward"])
+    check(joint, g + 2 * d("params") + d("input") + rest, d("forward"))
 
 
 def _zeros(shapes):
@@ -196,14 +191,6 @@ def test_r3gan_judges_each_image_once_with_its_penalty():
 
         return jax.grad(total)(params)
 
-    once = flops(penalised, state.discriminator.params, image(config))
-    minimum = g["forward"] + g["params"] + 2 * once + d["input"] + d["forward"]
-    check(joint, minimum + rest, d["forward"])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["cyclegan-tiny", "r3gan-tiny"])
-def test_the_minimum_is_no_more_than_the_step(name):
-    """A minimum above what is really done would let work be wasted unseen."""
-    _, _, _, _, joint, rest = game(name)
-    assert rest < 0.5 * joint
+    once = step_flops(penalised, state.discriminator.params, image(config))
+    minimum = g("forward") + g("params") + 2 * once + d("input") + d("forward")
+    check(joint, minimum + rest, d("forward"))

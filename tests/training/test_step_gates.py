@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.compiled import aliased_bytes
-from benchmarks.product import product
+from benchmarks.compiled import aliased_bytes, step_flops
+from benchmarks.product import product, tree_bytes
 from experiments.build import build_task
 from experiments.presets import preset
 from retrojax.training.placement import make_placement
+from tests.preset_step import preset_step
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,25 @@ def test_no_convolution_of_a_penalty_misses_the_fast_paths(loss, weights, one_de
     assert "rhs_reversal" not in product(config).compile(one_device).as_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("dcgan64-tiny", {}),
+        ("dcgan64-tiny", {"r1": 1.0}),
+        pytest.param("r3gan-tiny", {}, marks=pytest.mark.slow),
+        # At 32 pixels the critic's last map is smaller than its kernel.
+        pytest.param("pix2pix-tiny", {"crop": 64}, marks=pytest.mark.slow),
+        pytest.param("cyclegan-tiny", {"crop": 64}, marks=pytest.mark.slow),
+    ],
+)
+def test_other_games_update_their_state_in_place_and_on_the_fast_paths(name, changes):
+    built = preset_step(replace(preset(name), **changes))
+    placement = make_placement(built.config.batch_size, jax.local_devices()[:1])
+    text = placement.compile(built.step, built.state, built.raw).as_text()
+    assert aliased_bytes(text) >= 0.99 * tree_bytes(built.state)
+    assert "convolution(" in text and "rhs_reversal" not in text
+
+
 def test_a_stock_transposed_convolution_would_be_seen():
     def loss(kernel, x):
         return (jax.lax.conv_transpose(x, kernel, (2, 2), "SAME") ** 2).sum()
@@ -83,7 +103,8 @@ def test_a_stock_transposed_convolution_would_be_seen():
 def test_the_joint_step_works_no_more_than_its_parts(name):
     """Rendering the look, the forward pass, its pullback and both losses' gradients, by themselves.
 
-    The film's rendering is counted, so a second one would be seen as well.
+    The film's rendering is counted, so a second one would be seen as well. Lowered, since a
+    compiler's merging would be counted too, and for a TPU: a convolution has other forms on CPU.
     """
     config = preset(name)
     subject, task, key = product(config), build_task(config), jax.random.key(0)
@@ -103,22 +124,22 @@ def test_the_joint_step_works_no_more_than_its_parts(name):
     def generator_loss(outputs, params, batch):
         return task.generator_loss({"params": params}, outputs, batch, key)[0]
 
-    def flops(function, *shapes):
-        # Lowered and not compiled: a compiler's merging and fusing would be counted too.
-        return jax.jit(function).lower(*shapes).cost_analysis()["flops"]
+    def judge(params, image, condition):
+        return task.discriminator.apply({"params": params}, image, condition, train=True)
 
     assert not g.collections and not d.collections
     outputs = jax.eval_shape(generate, g.params, batch)
     parts = (
-        flops(lambda raw: task.prepare(raw, key), subject.raw)
-        + flops(generate_and_pull_back, g.params, batch, outputs)
-        + flops(jax.grad(discriminator_loss), d.params, outputs, batch)
-        + flops(jax.grad(generator_loss), outputs, d.params, batch)
+        step_flops(lambda raw: task.prepare(raw, key), subject.raw)
+        + step_flops(generate_and_pull_back, g.params, batch, outputs)
+        + step_flops(jax.grad(discriminator_loss), d.params, outputs, batch)
+        + step_flops(jax.grad(generator_loss), outputs, d.params, batch)
     )
-    joint = flops(subject.step, subject.state, subject.raw)
+    joint = step_flops(subject.step, subject.state, subject.raw)
     assert parts <= joint <= 1.02 * parts
     for once_more in (
-        flops(generate, g.params, batch),
-        flops(lambda raw: task.prepare(raw, key), subject.raw),
+        step_flops(generate, g.params, batch),
+        step_flops(judge, d.params, outputs.image, batch["source"]),
+        step_flops(lambda raw: task.prepare(raw, key), subject.raw),
     ):
-        assert once_more > 0.03 * parts, "a second pass must be more than the tolerance"
+        assert joint + once_more > 1.02 * parts, "a second pass must be more than the tolerance"
