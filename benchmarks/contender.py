@@ -21,10 +21,10 @@ from benchmarks.ceilings import convolutions, matmul_side
 from benchmarks.compiled import step_flops
 from benchmarks.games import CHECKED_STEPS, Game, game
 from benchmarks.handover import Handover, load, save
-from benchmarks.memory import peak_memory
 from benchmarks.prepared import DRAWN, PreparedTask, build, random_batches, settings
 from benchmarks.timing import conv_flops, matmul_flops
 from experiments.build import build_average, build_optimizers
+from experiments.memory import peak_memory
 from retrojax.training.placement import make_placement
 from retrojax.training.state import GanState, init_state
 from retrojax.training.step import make_step

@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from benchmarks.ceilings import Plain, convolutions, matmul_side, median_seconds
 from benchmarks.games import Game, game
 from benchmarks.handover import Handover, load
-from benchmarks.memory import peak_memory
 from benchmarks.torch_games import Images, make
 from benchmarks.torch_speed import allow_what_jax_does
 from benchmarks.torch_weights import channels_last, give_weights, images
+from experiments.memory import peak_memory
 
 MODES = ("eager", "default", "max-autotune")
 

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from benchmarks.colour_transfer import reinhard, sliced_transport
 from benchmarks.gatys import gatys
-from benchmarks.memory import peak_memory
+from experiments.memory import peak_memory
 from retrojax.inference.bundle import load_bundle
 from retrojax.inference.stylize import stylize
 

@@ -1,7 +1,6 @@
 """What every run shares: its folder, its training, what it leaves in its log, what it prints."""
 
 import json
-import resource
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from experiments.build import AnyTask, build_average, build_optimizers
 from experiments.config import MAY_CHANGE, AnyConfig, as_dict
+from experiments.memory import peak_memory
 from retrojax.data import PhotoData
 from retrojax.training.log_file import append_line, read_lines
 from retrojax.training.loop import LoopSettings, Timing, train
@@ -165,9 +165,14 @@ def _record(
         "compile_seconds": timing.compile,
         "trace_seconds": timing.trace,
         "train_seconds": timing.train,
+        "step_seconds": timing.step,
         "data_wait_share": timing.data_wait,
+        "stall_seconds": {
+            kind: {name: round(seconds, 6) for name, seconds in held.items()}
+            for kind, held in timing.stalls.items()
+        },
         "total_seconds": time.perf_counter() - started,
-        "peak_memory_gb": _peak_memory_gb(),
+        "peak_memory_gb": peak_memory() / 1e9,
     }
     on_devices = _peak_device_memory_gb()
     if on_devices is not None:
@@ -191,9 +196,13 @@ def _show(folder: Path, table: Table, *, use: str) -> None:
     console.print(
         f"time    compiling {duration(timing['compile_seconds'])}, training "
         f"{duration(timing['train_seconds'])}, in all {duration(timing['total_seconds'])}; "
+        f"waiting for data {timing['data_wait_share']:.1%}; "
         f"peak memory {timing['peak_memory_gb']:.1f} GB"
         + ("" if on_devices is None else f", on a device {on_devices:.1f} GB")
     )
+    stalls = _long_stalls(timing)
+    if stalls:
+        console.print(f"stalls  {stalls}")
     console.print(f"model   {folder / 'model'}")
     console.print(f"report  {folder / 'report.html'}")
     console.print(f"use it  {use}")
@@ -205,14 +214,16 @@ def event(folder: Path, name: str) -> dict[str, Any] | None:
     return events[-1] if events else None
 
 
+def _long_stalls(timing: dict[str, Any]) -> str:
+    """Which kinds of event held a step for longer than a step takes, and how long; may be none."""
+    step = timing.get("step_seconds", 0.0)
+    largest = {kind: held["largest"] for kind, held in timing.get("stall_seconds", {}).items()}
+    long = [f"{kind} {held:.2g} s" for kind, held in largest.items() if held > step]
+    return f"up to {', '.join(long)}; a step takes {step:.2g} s" if long else ""
+
+
 def _peak_device_memory_gb() -> float | None:
     """Most memory in use at once on any device of this process, in GB; None on a CPU."""
     peaks = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in local_devices()]
     known = [peak for peak in peaks if peak is not None]
     return max(known) / 1e9 if known else None
-
-
-def _peak_memory_gb() -> float:
-    """Largest resident size of this process so far, in GB (10^9 bytes)."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size * (1 if sys.platform == "darwin" else 1024) / 1e9

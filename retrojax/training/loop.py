@@ -9,6 +9,7 @@ batch and all randomness of a step are functions of (seed, step), so a resumed r
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from retrojax.training.placement import Parallel, Placement, make_placement
 from retrojax.training.processes import Agreement, is_first
 from retrojax.training.profiling import StepProfile
 from retrojax.training.sampling import Sampler, Samples
+from retrojax.training.stalls import Stalls
 from retrojax.training.state import GanState, init_state
 from retrojax.training.step import Halflife, Metrics, Order, make_step, rounds
 from retrojax.training.stopping import Stopped, stop_on_signals
@@ -90,13 +92,17 @@ class Timing:
         compile: tracing and compiling the joint step.
         trace: the part of `compile` before the compiler starts, which no cache saves.
         train: from the first step's dispatch to the end of the last, saving and sampling included.
+        step: a step's own part of `train`, mean: without data, saving, logging and sampling.
         data_wait: share of `train` spent waiting for the next batch, in [0, 1].
+        stalls: how long saving, logging and sampling held the next step, see `Stalls.summary`.
     """
 
     compile: float
     trace: float
     train: float
+    step: float
     data_wait: float
+    stalls: Mapping[str, Mapping[str, float]]
 
 
 def initial_state(
@@ -180,7 +186,7 @@ def train(
             if restored is not None:
                 log.note(f"resuming at step {first_step}")
             if first_step >= settings.steps:
-                return placement.one_copy(state), Timing(0.0, 0.0, 0.0, 0.0)
+                return placement.one_copy(state), Timing(0.0, 0.0, 0.0, 0.0, 0.0, {})
             return _run(
                 task, optimizers, data, settings, run_dir, placement, state, first_step,
                 checkpoints, log, sampler, example,
@@ -236,7 +242,7 @@ def _run(
     profile = StepProfile(profiled, first_step, settings.steps)
     begin = saved = time.perf_counter()
     saved_step = first_step
-    waited = 0.0
+    waited, stalls = 0.0, Stalls()
     pending: tuple[int, Metrics] | None = None
     try:
         with stop_on_signals() as request, drawing or contextlib.nullcontext(), profile:
@@ -247,9 +253,10 @@ def _run(
                 profile.before(done)
                 with jax.transfer_guard("disallow"):
                     state, metrics = compiled(state, raw)
+                stalls.dispatched()
                 if profile.after(done, state):
                     log.note(f"profile of {len(profile.steps)} steps in {profile.folder}")
-                pending = _read(log, settings, pending, (done, metrics))
+                pending = _read(log, settings, stalls, pending, (done, metrics))
                 log.advance(done)
 
                 last = done == settings.steps
@@ -260,8 +267,9 @@ def _run(
                 late = late and done > saved_step + 1
                 if due or late or last or stopping:
                     # Only finite states are saved: this step's metrics are read first.
-                    pending = _read(log, settings, pending, None)
-                    checkpoints.save(done, state, force=last or bool(stopping))
+                    pending = _read(log, settings, stalls, pending, None)
+                    with stalls.of("save"):
+                        checkpoints.save(done, state, force=last or bool(stopping))
                     saved, saved_step = time.perf_counter(), done
                 if stopping and not last:
                     checkpoints.wait()
@@ -269,19 +277,29 @@ def _run(
                 sampling = settings.sample_every_steps
                 sampled = last or (sampling and done % sampling == 0)
                 if drawing and sampled:
-                    drawing.draw(done, placement.one_copy(state.sampling_variables))
+                    with stalls.of("sample"):
+                        drawing.draw(done, placement.one_copy(state.sampling_variables))
             jax.block_until_ready(state)
+            ended = time.perf_counter()
     finally:
         stream.close()
     seconds = time.perf_counter() - begin
     checkpoints.wait()
-    timing = Timing(compile_seconds, trace_seconds, seconds, waited / seconds)
+    timing = Timing(
+        compile_seconds,
+        trace_seconds,
+        seconds,
+        (ended - begin - waited - stalls.total) / (settings.steps - first_step),
+        waited / seconds,
+        stalls.summary(),
+    )
     return placement.one_copy(state), timing
 
 
 def _read(
     log: RunLog,
     settings: LoopSettings,
+    stalls: Stalls,
     pending: tuple[int, Metrics] | None,
     newest: tuple[int, Metrics] | None,
 ) -> tuple[int, Metrics] | None:
@@ -296,5 +314,6 @@ def _read(
                 "the same command to go on at the last checkpoint"
             )
         if done % settings.log_every_steps == 0 or done in (1, settings.steps):
-            log.metrics(done, metrics)
+            with stalls.of("log"):
+                log.metrics(done, metrics)
     return newest

@@ -161,6 +161,10 @@ def test_a_run_says_its_peak_memory_and_what_compiling_took(finished):
     assert 0 < timing["trace_seconds"] < timing["compile_seconds"]
     assert 0.1 < timing["peak_memory_gb"] < 100
     assert f"peak memory {timing['peak_memory_gb']:.1f} GB" in done.stdout
+    assert f"waiting for data {timing['data_wait_share']:.1%};" in done.stdout
+    assert 0 < timing["step_seconds"] <= timing["train_seconds"] / 4
+    held = timing["stall_seconds"]["log"]
+    assert 0 < held["median"] <= held["largest"]
 
 
 def test_a_run_leaves_its_profile_and_its_compiled_programs_where_it_says(finished):
