@@ -38,8 +38,9 @@ def check(tmp_path, cases):
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(cases)
     for case, distances in zip(cases, found, strict=True):
+        # Of a player that stands still, or of one that is thrown far, equality says nothing.
         moved = distances.pop("moved")
-        assert moved >= 0.1, f"{case}: the loss moved by {moved:.1%} only"
+        assert all(0.01 <= far <= 10 for far in moved), f"{case}: G and D moved by {moved}"
         assert max(distances.values()) <= 1e-5, f"{case}: {distances}"
 
 
