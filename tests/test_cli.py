@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from retrojax.cli import main
+from retrojax.data import builder, open_data
 from retrojax.inference.bundle import save_bundle, shipped_bundles
 from retrojax.inference.torch_file import read_state, write_state
 from retrojax.inference.torch_layout import to_torch
@@ -188,6 +189,29 @@ def test_a_mistake_with_pytorchs_files_is_one_line_too(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("retrojax: error: ") and message in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_prepared_folder_is_decoded_by_no_run_again(photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RETROJAX_CACHE", str(tmp_path / "cache"))
+    shutil.copy(photo, photo.with_name("other.png"))
+    data = f"folder:{photo.parent}"
+    assert main(["prepare", data, "--photo-size=32"]) == 0
+    assert f"prepared below {tmp_path / 'cache'}" in capsys.readouterr().out
+    (photo.parent / "broken.png").write_bytes(b"no picture")
+    assert main(["prepare", data, "--photo-size=32"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("retrojax: skipped ") and "broken.png" in line
+    monkeypatch.setattr(builder, "_decoded", None)
+    found = open_data(data, photo_size=32, window=8)
+    assert {photo.name for photo in found.validation} <= {"photo.png", "other.png"}
+    with pytest.raises(TypeError):
+        open_data(data, photo_size=31, window=8)
+
+
+def test_options_of_beam_without_beam_are_refused(photo, capsys):
+    assert main(["prepare", f"folder:{photo.parent}", "--beam-options=runner=FlinkRunner"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--beam-options=runner=FlinkRunner goes with --beam" in line
 
 
 def test_help_answers_without_loading_jax():

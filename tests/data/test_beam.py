@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retrojax.cli import main
 from retrojax.data import open_data
 from retrojax.data.builder import prepare
 from retrojax.data.photo_files import find_photos, match_pairs
@@ -43,6 +44,28 @@ def test_beam_writes_what_plain_preparation_writes(folder, pairs):
         assert mine == theirs
     assert beam._replace(records=()) == plain._replace(records=())
     assert len(beam.skipped) == 1
+
+
+def test_the_command_prepares_by_beam_what_a_run_finds(folder, monkeypatch, capsys):
+    pytest.importorskip("apache_beam")
+    from retrojax.data import beam
+
+    given, configure = [], beam.download_config
+    monkeypatch.setattr(beam, "download_config", lambda f: given.append(f) or configure(f))
+    monkeypatch.setenv("RETROJAX_CACHE", str(folder / "command"))
+    options = ["--photo-size=32", "--beam", "--beam-options=save_main_session,job_name=some"]
+    assert main(["prepare", f"folder:{folder / 'a'}", *options]) == 3
+    assert given == [["--save_main_session", "--job_name=some"]]
+    said = capsys.readouterr()
+    assert f"prepared below {folder / 'command'}" in said.out
+    assert "retrojax: skipped " in said.err and "3x.jpg" in said.err
+    (made,) = (folder / "command").iterdir()
+    found, plain = (
+        prepare(find_photos(folder / "a"), photo_size=32, cache_dir=folder / name, label=label)
+        for name, label in (("command", made.name.rpartition("-")[0]), ("plain", "set"))
+    )
+    assert list((folder / "command").iterdir()) == [made]
+    assert list(found.records) == list(plain.records)
 
 
 def test_nothing_readable_is_one_line(folder):

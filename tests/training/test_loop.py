@@ -23,6 +23,9 @@ from retrojax.training.sampling import Samples
 from retrojax.training.stopping import Stopped
 
 STEPS, SAMPLED, TIMEOUT = 6, 3, 60
+GUARDS = [
+    f"jax_transfer_guard_{way}" for way in ("host_to_device", "device_to_device", "device_to_host")
+]
 SETTINGS = LoopSettings(
     steps=STEPS, batch_size=4, window=10, ema_halflife_images=0.0, save_every_steps=2,
     save_every_seconds=0.0, sample_every_steps=SAMPLED, log_every_steps=1,
@@ -46,6 +49,7 @@ class Observed:
 
     def __init__(self, task, photos, folder, records, monkeypatch):
         self.folder, self.dispatched, self.late, self.shown = folder, [], [], {}
+        self.guards = []
         self.behind, lower = threading.Event(), Placement.lower
 
         def observed(placement, step, state, batch):
@@ -53,9 +57,13 @@ class Observed:
 
             class Program:
                 def compile(self):
-                    return lambda state, raw: after(*compiled(state, raw))
+                    return call
 
             compiled = lowered.compile()
+
+            def call(state, raw):
+                self.guards.append({getattr(jax.config, name) for name in GUARDS})
+                return after(*compiled(state, raw))
 
             def after(state, metrics):
                 self.dispatched.append(int(state.step))
@@ -97,6 +105,10 @@ def test_the_next_step_is_dispatched_before_a_sample_is_drawn(observed):
     """The sampler of step 3 waits for step 4: were it called in the loop, it would wait in vain."""
     assert observed.dispatched == list(range(1, STEPS + 1))
     assert observed.late == [False, False]
+
+
+def test_a_step_may_move_nothing_between_host_and_devices(observed):
+    assert observed.guards == [{"disallow"}] * STEPS
 
 
 def test_a_sample_shows_the_state_of_its_own_step(observed):

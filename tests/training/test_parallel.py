@@ -38,8 +38,9 @@ def check(tmp_path, cases):
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == len(cases)
     for case, distances in zip(cases, found, strict=True):
+        # Of a player that stands still, or of one that is thrown far, equality says nothing.
         moved = distances.pop("moved")
-        assert moved >= 0.1, f"{case}: the loss moved by {moved:.1%} only"
+        assert all(0.01 <= far <= 10 for far in moved), f"{case}: G and D moved by {moved}"
         assert max(distances.values()) <= 1e-5, f"{case}: {distances}"
 
 
@@ -85,32 +86,41 @@ def reduced(hlo):
     return sum(size for name, size in collectives(hlo) if name == "all-reduce")
 
 
+def expected(state, metrics):
+    """Bytes of the gradients, and of the metrics but for norms of what was exchanged."""
+    gradients = tree_bytes((state.generator.params, state.discriminator.params))
+    return gradients + 4 * len([name for name in metrics if not name.endswith("gradient_norm")])
+
+
 def test_replicas_exchange_the_gradients_and_metrics_once_and_nothing_else(caplog):
     placement, step, state, raws = compiled("paired apart", "pmap")
     hlo = step.as_text()
     assert aliased_bytes(hlo) >= 0.99 * tree_bytes(state)
-    gradients = tree_bytes((state.generator.params, state.discriminator.params))
     batches = [placement.put_batch(raw) for raw in raws[:3]]
     with jax.transfer_guard("disallow"), jax.log_compiles():
         for batch in batches:
             state, metrics = step(state, batch)
     assert not [record for record in caplog.records if "ompil" in record.getMessage()]
-    # Gradient norms are worked out from what was exchanged.
-    exchanged = 4 * len([name for name in metrics if not name.endswith("gradient_norm")])
-    assert abs(reduced(hlo) - exchanged - gradients) <= 0.01 * gradients
+    assert reduced(hlo) == expected(state, metrics)
     assert all(name == "all-reduce" for name, _ in collectives(hlo))
 
 
 @pytest.mark.slow
 def test_batch_norm_and_the_pool_add_what_is_listed():
-    _, step, state, _ = compiled("paired", "pmap")
-    gradients = tree_bytes((state.generator.params, state.discriminator.params))
+    placement, step, state, raws = compiled("paired", "pmap")
+    state, metrics = step(state, placement.put_batch(raws[0]))
     # A mean and a variance of every channel, there and back, in one pass of G and three of D.
     statistics = tree_bytes(state.generator.collections) * 2
     statistics += tree_bytes(state.discriminator.collections) * 2 * 3
-    assert gradients < reduced(step.as_text()) <= 1.01 * gradients + statistics + 4 * 16
-    _, step, state, _ = compiled("unpaired", "pmap")
-    gathered = [size for name, size in collectives(step.as_text()) if name == "all-gather"]
+    hlo = step.as_text()
+    assert reduced(hlo) == expected(state, metrics) + statistics
+    assert all(name == "all-reduce" for name, _ in collectives(hlo))
+    placement, step, state, raws = compiled("unpaired", "pmap")
+    state, metrics = step(state, placement.put_batch(raws[0]))
+    hlo = step.as_text()
+    assert reduced(hlo) == expected(state, metrics)
+    assert {name for name, _ in collectives(hlo)} == {"all-reduce", "all-gather"}
+    gathered = [size for name, size in collectives(hlo) if name == "all-gather"]
     fakes = many_devices.BATCH * 8 * 8 * 3 * 4
     # For each critic the fakes, and two draws an image.
     assert sum(gathered) == 2 * (fakes + 2 * 4 * many_devices.BATCH)
