@@ -24,7 +24,7 @@ from retrojax.tasks.task import Task
 from retrojax.training.checkpoints import Checkpoints
 from retrojax.training.logging import RunLog, SilentLog
 from retrojax.training.placement import Parallel, Placement, make_placement
-from retrojax.training.processes import Agreement, is_first
+from retrojax.training.processes import Agreement, is_first, wait_for_all
 from retrojax.training.profiling import StepProfile
 from retrojax.training.sampling import Sampler, Samples
 from retrojax.training.stalls import Stalls
@@ -225,6 +225,8 @@ def _run(
     compiled = lowered.compile()
     compile_seconds = time.perf_counter() - begin
     log.note(f"compiled in {compile_seconds:.1f} s")
+    # Gloo gives the processes 30 s to meet for the first exchange of the step.
+    wait_for_all("the compiled step")
 
     stream = batches(
         data,

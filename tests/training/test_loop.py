@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retrojax.training import loop
 from retrojax.training.logging import SilentLog
 from retrojax.training.loop import LoopSettings, train
 from retrojax.training.optimizers import make_optimizer
@@ -49,7 +50,7 @@ class Observed:
 
     def __init__(self, task, photos, folder, records, monkeypatch):
         self.folder, self.dispatched, self.late, self.shown = folder, [], [], {}
-        self.guards = []
+        self.guards, self.met = [], []
         self.behind, lower = threading.Event(), Placement.lower
 
         def observed(placement, step, state, batch):
@@ -60,8 +61,10 @@ class Observed:
                     return call
 
             compiled = lowered.compile()
+            self.met.append("compiled")
 
             def call(state, raw):
+                self.met.append("step")
                 self.guards.append({getattr(jax.config, name) for name in GUARDS})
                 return after(*compiled(state, raw))
 
@@ -81,6 +84,7 @@ class Observed:
             return first_bytes(variables)
 
         monkeypatch.setattr(Placement, "lower", observed)
+        monkeypatch.setattr(loop, "wait_for_all", self.met.append)
         with jax.log_compiles():
             self.state, self.timing = run(task, photos, folder, sampler, profile=True)
         said = [record.getMessage() for record in records]
@@ -109,6 +113,10 @@ def test_the_next_step_is_dispatched_before_a_sample_is_drawn(observed):
 
 def test_a_step_may_move_nothing_between_host_and_devices(observed):
     assert observed.guards == [{"disallow"}] * STEPS
+
+
+def test_processes_wait_for_the_one_that_compiles_longest(observed):
+    assert observed.met == ["compiled", "the compiled step", *["step"] * STEPS]
 
 
 def test_a_sample_shows_the_state_of_its_own_step(observed):

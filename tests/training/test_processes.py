@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from retrojax.training.log_file import read_lines
+from tests.jobs import free_port, shared_programs
 from tests.training.one_process import train
 
 SCRIPT = Path(__file__).parent / "one_process.py"
@@ -20,14 +21,7 @@ SCRIPT = Path(__file__).parent / "one_process.py"
 
 def start(folder, runs, *, processes=2, devices=2, parallel="jit", die=None):
     """Starts the processes of a job, which talk over the loopback; jobs share their programs."""
-    programs = {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = []
+    environment, port, started = os.environ | shared_programs(folder), free_port(), []
     for process in range(processes):
         job = {
             "coordinator": f"127.0.0.1:{port}",
@@ -43,7 +37,7 @@ def start(folder, runs, *, processes=2, devices=2, parallel="jit", die=None):
         command = [sys.executable, str(SCRIPT), str(file)]
         with (folder / f"log-{process}.txt").open("w") as log:
             outputs = {"stdout": log, "stderr": subprocess.STDOUT}
-            started.append(subprocess.Popen(command, env=os.environ | programs, **outputs))
+            started.append(subprocess.Popen(command, env=environment, **outputs))
     return started
 
 
@@ -55,20 +49,27 @@ def finish(folder, *args, **options):
         assert code == 0, (folder / f"log-{number}.txt").read_text()[-3000:]
 
 
+def resumed(folder):
+    """The steps at which the runs of a folder's last job went on."""
+    said = (folder / "log-0.txt").read_text()
+    return [int(step) for step in re.findall(r"^resuming at step (\d+)$", said, re.MULTILINE)]
+
+
 def metrics(folder):
-    """Metrics by step, without the rate."""
+    """Metrics by step, without the rate; a step has one line."""
     lines = [line for line in read_lines(folder / "metrics.jsonl") if "g/adversarial" in line]
-    return {
+    found = {
         line["step"]: {name: value for name, value in line.items() if "/" in name} for line in lines
     }
+    assert len(found) == len(lines), f"written twice: {[line['step'] for line in lines]}"
+    return found
 
 
 def examples(folder, processes):
-    """Hashes of the examples of each step, in the order of the global batch."""
-    shares = [
-        dict(json.loads(line) for line in (folder / f"read-{i}.jsonl").read_text().splitlines())
-        for i in range(processes)
-    ]
+    """Hashes of the examples of each step, in the order of the global batch; read once each."""
+    read = [(folder / f"read-{i}.jsonl").read_text().splitlines() for i in range(processes)]
+    shares = [dict(json.loads(line) for line in lines) for lines in read]
+    assert [len(share) for share in shares] == [len(lines) for lines in read]
     return {step: sum((share[step] for share in shares), []) for step in shares[0]}
 
 
@@ -82,14 +83,17 @@ def apart(a, b):
 
 @pytest.mark.parametrize("parallel", ["jit", pytest.param("pmap", marks=pytest.mark.slow)])
 def test_two_processes_are_one_run_and_go_on_with_each_others_checkpoints(parallel, tmp_path):
+    """The one process goes by `jit`: so each way also goes on with the other's checkpoint."""
     straight, moved, pair = (tmp_path / name for name in ("straight", "moved", "pair"))
-    alone = {"processes": 1, "devices": 4, "parallel": parallel}
+    alone = {"processes": 1, "devices": 4, "parallel": "jit"}
     finish(tmp_path, [(moved, 4), (straight, 6)], **alone)
+    # The checkpoint of the one process, taken on by the pair.
     finish(tmp_path, [(pair, 4), (moved, 6)], parallel=parallel)
+    assert resumed(tmp_path) == [4]
     assert apart(moved / "params-4.npz", pair / "params-4.npz") <= 1e-6
     # The pair's checkpoint of step 4, taken on by one process.
     finish(tmp_path, [(pair, 6)], **alone)
-    assert "resuming at step 4" in (tmp_path / "log-0.txt").read_text()
+    assert resumed(tmp_path) == [4]
     for folder in (pair, moved):
         assert apart(straight / "params-6.npz", folder / "params-6.npz") <= 1e-6
         assert metrics(folder).keys() == metrics(straight).keys() == set(range(1, 7))
@@ -110,6 +114,7 @@ def test_a_run_goes_on_with_other_numbers_of_devices(tmp_path):
     counts = enumerate((4, 2, 8, 1), 1)
     runs = [(moved, 2 * sitting, count) for sitting, count in counts]
     finish(tmp_path, runs, processes=1, devices=8)
+    assert resumed(tmp_path) == [2, 4, 6]
     assert examples(moved, 1) == examples(straight, 1)
     assert apart(straight / "params-8.npz", moved / "params-8.npz") <= 1e-5
     assert apart(straight / "params-8.npz", moved / "params-6.npz") > 1e-3
@@ -132,6 +137,8 @@ def test_a_lost_process_ends_the_run_by_name_and_starting_again_resumes(lost, tm
     else:
         assert "leader task was preempted/died" in said
     finish(tmp_path, [(folder, 6)])
+    # The files of step 4 may not have been whole yet.
+    assert resumed(tmp_path) in ([2], [4])
     straight = tmp_path / "straight"
     train(straight, 6)
     assert apart(straight / "params-6.npz", folder / "params-6.npz") <= 1e-6
