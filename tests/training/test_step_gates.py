@@ -77,7 +77,7 @@ def test_no_convolution_of_a_penalty_misses_the_fast_paths(loss, weights, one_de
     [
         ("dcgan64-tiny", {"r1": 1.0}),
         pytest.param("r3gan-tiny", {}, marks=pytest.mark.slow),
-        # At 32 pixels the kernel is turned for the gradient of the critic's last map, of 2x2 pixels.
+        # At 32 pixels the gradient of the critic's last map, 2x2, turns the kernel.
         pytest.param("pix2pix-tiny", {"crop": 64}, marks=pytest.mark.slow),
         pytest.param("cyclegan-tiny", {"crop": 64}, marks=pytest.mark.slow),
     ],
