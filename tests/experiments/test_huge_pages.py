@@ -65,16 +65,7 @@ def test_a_choice_stays(monkeypatch):
     huge_pages.start_again_with_them()
 
 
-@pytest.mark.parametrize(
-    "program",
-    [
-        "experiments.run",
-        "benchmarks.cost_growth",
-        "benchmarks.input_pipeline",
-        "benchmarks.scaling",
-        "benchmarks.step_time",
-    ],
-)
+@pytest.mark.parametrize("program", ["experiments.run", "benchmarks.step_time"])
 def test_programs_that_train_start_with_them(program, monkeypatch, capsys):
     started = []
     monkeypatch.setattr(huge_pages, "start_again_with_them", lambda: started.append(program))

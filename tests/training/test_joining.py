@@ -41,6 +41,7 @@ def slurm_job():
     raise AssertionError("no port is free")
 
 
+@pytest.mark.slow
 def test_slurms_processes_find_each_other():
     environment = {
         **os.environ,

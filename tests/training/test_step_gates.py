@@ -63,7 +63,11 @@ def test_no_convolution_of_a_look_misses_the_fast_paths(look):
 
 
 @pytest.mark.parametrize(
-    ("loss", "weights"), [("wgan", ("gradient",)), ("relativistic", ("r1", "r2"))]
+    ("loss", "weights"),
+    [
+        pytest.param("wgan", ("gradient",), marks=pytest.mark.slow),
+        ("relativistic", ("r1", "r2")),
+    ],
 )
 def test_no_convolution_of_a_penalty_misses_the_fast_paths(loss, weights, one_device):
     """Its second derivatives reach forms of a convolution that first ones do not."""
@@ -98,7 +102,7 @@ def test_a_stock_transposed_convolution_would_be_seen():
     assert "rhs_reversal" in jax.jit(jax.grad(loss)).lower(kernel, x).compile().as_text()
 
 
-@pytest.mark.parametrize("name", ["tiny", "look"])
+@pytest.mark.parametrize("name", [pytest.param("tiny", marks=pytest.mark.slow), "look"])
 def test_the_joint_step_works_no_more_than_its_parts(name):
     """Rendering the look, the forward pass, its pullback and both losses' gradients, by themselves.
 
