@@ -3,9 +3,10 @@
     python benchmarks/scaling.py --preset=look --devices=8 --parallel=pmap --json=scaling.json
 
 The step, its placement and its compilation are the product's own; photographs are random and lie
-on the devices beforehand. Strong: the preset's batch on 1, 2, 4 ... devices; efficiency is
-t(1) / (n t(n)). Weak: n shares of the largest machine's; efficiency is t(1) / t(n). On virtual CPU
-devices, which share the same cores, efficiency says nothing but that the program runs.
+on the devices beforehand. Strong: the preset's batch on 1, 2, 4 ... devices, as far as they divide
+it; efficiency is t(1) / (n t(n)). Weak: n shares of the largest machine's; efficiency is
+t(1) / t(n). On virtual CPU devices, which share the same cores, efficiency says nothing but that
+the program runs.
 """
 
 import argparse
@@ -44,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parallel=chosen.parallel,
         **({} if chosen.batch_size is None else {"batch_size": chosen.batch_size}),
     )
-    counts = [count for count in _doubling(most) if count <= most]
     try:
         make_placement(config.batch_size, jax.local_devices()[:most])
     except ValueError as error:
         parser.error(str(error))
+    counts = _counts(most, config.batch_size)
     share = config.batch_size // most
     strong = [_measured(config, count, chosen.steps) for count in counts]
     weak = [
@@ -110,9 +111,10 @@ def _measured(config: AnyConfig, count: int, steps: int) -> dict[str, Any]:
     }
 
 
-def _doubling(most: int) -> list[int]:
-    """1, 2, 4 ... and the number itself."""
-    return sorted({*(2**i for i in range(most.bit_length())), most})
+def _counts(most: int, batch_size: int) -> list[int]:
+    """1, 2, 4 ... and the number itself: those that divide the batch."""
+    doubling = sorted({*(2**i for i in range(most.bit_length())), most})
+    return [count for count in doubling if batch_size % count == 0]
 
 
 def _devices(parser: Parser, count: int | None) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.scaling import main, table
+from benchmarks.scaling import _counts, main, table
 from benchmarks.scaling_model import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,11 @@ def test_efficiencies_are_those_of_their_definitions():
     ]
     last = table(strong, weak).splitlines()[-1].split()
     assert last == ["4", "16", "250.0", "64.0", "80.0%", "16", "250.0", "64.0", "80.0%"]
+
+
+def test_the_devices_double_up_to_all_as_far_as_they_divide_the_batch():
+    assert _counts(8, 64) == [1, 2, 4, 8]
+    assert _counts(6, 6) == [1, 2, 6]
 
 
 def test_a_ring_sends_everything_but_a_share_twice():

@@ -1,5 +1,6 @@
 """Preparation by Apache Beam's local runner writes the records that plain preparation writes."""
 
+import io
 import sys
 
 import numpy as np
@@ -10,6 +11,7 @@ from retrojax.cli import main
 from retrojax.data import open_data
 from retrojax.data.builder import prepare
 from retrojax.data.photo_files import find_photos, match_pairs
+from retrojax.data.tfds_source import tfds
 
 # TFDS with the protobuf that Beam asks for.
 pytestmark = pytest.mark.filterwarnings("ignore:label.. is deprecated:DeprecationWarning")
@@ -66,6 +68,42 @@ def test_the_command_prepares_by_beam_what_a_run_finds(folder, monkeypatch, caps
     )
     assert list((folder / "command").iterdir()) == [made]
     assert list(found.records) == list(plain.records)
+
+
+class Piped(tfds.core.GeneratorBasedBuilder):
+    """A dataset of TFDS that can only be prepared by Beam."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    code_path = None
+
+    def _info(self):
+        photo = tfds.features.Image(shape=(None, None, 3), encoding_format="png")
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict({"photo": photo})
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        import apache_beam as beam
+
+        return beam.Create(range(9)) | beam.Map(flat)
+
+
+def flat(value):
+    png = io.BytesIO()
+    Image.new("RGB", (30, 20), (value, 0, 0)).save(png, "PNG")
+    return value, {"photo": png.getvalue()}
+
+
+def test_a_dataset_of_tfds_is_prepared_by_its_own_pipeline(folder, monkeypatch):
+    pytest.importorskip("apache_beam")
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(folder / "tfds"))
+    data = open_data("tfds:piped", photo_size=32, window=8, beam=())
+    found = [photo.source for part in (data.train, data.validation) for photo in part]
+    assert sorted(int(image[0, 0, 0]) for image in found) == list(range(9))
+    assert all(image.shape == (20, 30, 3) for image in found)
 
 
 def test_nothing_readable_is_one_line(folder):
