@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if chosen.compile_only:
                 placement = _topology(config, chosen.topology)
             else:
-                placement = make_placement(config.batch_size, _devices(chosen.devices))
+                placement = _placement(config, _devices(chosen.devices))
         except ValueError as error:
             parser.error(str(error))
         if chosen.compile_only:
@@ -112,6 +112,7 @@ def _arguments() -> Parser:
     add("--preset", choices=tuple(PRESETS), help="settings of the run (default: look)")
     add("--batch-size", type=int, help="images per step over all devices")
     add("--dtype", choices=("float32", "bfloat16"), help="computation type of the networks")
+    add("--accumulate", type=positive, metavar="K", help="micro-batches of an update (default: 1)")
     add("--remat", action="store_true", help="compute activations again for gradients")
     add("--devices", type=positive, help="how many; virtual ones on a CPU (default: all)")
     add("--steps", type=positive, default=50, help="timed steps, twice (default: 50)")
@@ -155,7 +156,8 @@ def _config(chosen: argparse.Namespace) -> AnyConfig:
     if chosen.compile_only and chosen.devices:
         raise ValueError("--devices does not go with --compile-only; --topology says how many")
     chosen.topology = chosen.topology or "v5e:2x2"
-    changes = {"batch_size": chosen.batch_size, "dtype": chosen.dtype, "remat": chosen.remat}
+    names = ("batch_size", "dtype", "remat", "accumulate")
+    changes = {name: getattr(chosen, name) for name in names}
     return replace(
         preset(chosen.preset or "look"), **{name: v for name, v in changes.items() if v is not None}
     )
@@ -168,7 +170,8 @@ def _game(chosen: argparse.Namespace) -> dict[str, Any]:
         ValueError: for a game that cannot be played, options that exclude each other, or a system
             that is not installed.
     """
-    for name in ("preset", "devices", "compile_only", "topology", "matmul_precision", "remat"):
+    alone = ("preset", "devices", "compile_only", "topology", "matmul_precision")
+    for name in (*alone, "remat", "accumulate"):
         if getattr(chosen, name):
             raise ValueError(f"--{name.replace('_', '-')} does not go with --against")
     if chosen.threads and chosen.threads > available_cpus():
@@ -220,7 +223,11 @@ def _topology(config: AnyConfig, name: str) -> Placement:
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"--topology={name}: {reason}") from error
-    return make_placement(config.batch_size, topology.devices)
+    return _placement(config, topology.devices)
+
+
+def _placement(config: AnyConfig, devices: Sequence[Any] | None) -> Placement:
+    return make_placement(config.batch_size, devices, accumulate=config.accumulate)
 
 
 if __name__ == "__main__":

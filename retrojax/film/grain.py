@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import scipy.fft
 from jaxtyping import Array, Float, Key
 
+from retrojax.film.colour import power
 from retrojax.film.halation import squared_frequency
 from retrojax.film.look import Grain
 from retrojax.film.tone import GAMMA, from_film, to_film
@@ -80,6 +81,6 @@ def add_grain(
     noise = grain_field(key, height, width, grain, pixels_per_mm=pixels_per_mm)
     film = to_film(encoded)
     density = -GAMMA * jnp.log10(film)
-    rms = ((density + FOG) / (1 + FOG)) ** grain.density_power
+    rms = power((density + FOG) / (1 + FOG), grain.density_power)
     # Density D + n is the film value times 10^(-n / gamma).
     return from_film(film * jnp.exp(-math.log(10) / GAMMA * rms * noise))

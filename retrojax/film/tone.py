@@ -8,7 +8,7 @@ nothing but the negative values that a power cannot take.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from retrojax.film.colour import LUMINANCE, as_rgb, luma
+from retrojax.film.colour import LUMINANCE, as_rgb, luma, power
 from retrojax.film.look import Exposure, Fade, Matrix, SplitTone, Tone, WhiteBalance
 
 # Encoded value of the deepest black a film or a print holds: density 3 under a display gamma of
@@ -31,8 +31,12 @@ def balance(linear: Float[Array, "h w 3"], white: WhiteBalance) -> Float[Array, 
 
 def mix(encoded: Float[Array, "h w 3"], matrix: Matrix) -> Float[Array, "h w 3"]:
     """Applies a colour matrix."""
-    rows = (jnp.asarray(row, encoded.dtype) for row in (matrix.red, matrix.green, matrix.blue))
-    return encoded @ jnp.stack(list(rows), axis=1)
+    rows = matrix.red, matrix.green, matrix.blue
+    # Summed as in `luma`: what red, green and blue give to all three channels.
+    red, green, blue = (
+        encoded[..., c, None] * as_rgb(tuple(row[c] for row in rows), encoded) for c in range(3)
+    )
+    return red + green + blue
 
 
 def tone_curve(encoded: Float[Array, "h w 3"], tone: Tone) -> Float[Array, "h w 3"]:
@@ -45,7 +49,7 @@ def tone_curve(encoded: Float[Array, "h w 3"], tone: Tone) -> Float[Array, "h w 
     n, g = as_rgb(tone.contrast, encoded), as_rgb(tone.pivot, encoded)
     black, white = as_rgb(tone.black, encoded), as_rgb(tone.white, encoded)
     # At the floor the slope of v^n is finite for every n; the value there is invisible.
-    powered = jnp.maximum(encoded, 1e-4) ** n
+    powered = power(jnp.maximum(encoded, 1e-4), n)
     curve = powered * (1 + g**n) / (powered + g**n)
     return black + (white - black) * curve
 
@@ -77,4 +81,4 @@ def fade(encoded: Float[Array, "h w 3"], faded: Fade) -> Float[Array, "h w 3"]:
     (cyan dye, which absorbs red, is usually the first to go).
     """
     kept = 1 - as_rgb(faded.loss, encoded)
-    return from_film(to_film(encoded) ** kept) * as_rgb(faded.paper, encoded)
+    return from_film(power(to_film(encoded), kept)) * as_rgb(faded.paper, encoded)

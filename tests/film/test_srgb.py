@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrojax.film import colour
-from retrojax.film.colour import LUMINANCE, as_rgb, luma
+from retrojax.film.colour import LUMINANCE, as_rgb, luma, power
 
 srgb_to_linear, linear_to_srgb = jax.jit(colour.srgb_to_linear), jax.jit(colour.linear_to_srgb)
 
@@ -22,6 +22,13 @@ PAIRS = [
     (0.8, 0.60382734),
     (1.0, 1.0),
 ]
+
+
+@pytest.mark.parametrize("exponent", [0.41, 1.3, 2.4])
+def test_a_power_by_its_logarithm_is_the_power(exponent):
+    base = np.geomspace(0.04, 4.0, 1001)
+    found = jax.jit(power)(jnp.asarray(base, jnp.float32), exponent)
+    np.testing.assert_allclose(found, base**exponent, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("encoded", "linear"), PAIRS)

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 from flax import linen as nn
 
@@ -133,21 +132,6 @@ def test_the_compilers_own_exchange_is_the_gradients_of_each_pass_by_itself():
     _, step, state, _ = compiled("paired", "jit")
     d_bytes = tree_bytes(state.discriminator.params)
     assert 1.9 * d_bytes < reduced(step.as_text()) < 2.5 * d_bytes
-
-
-@pytest.mark.slow
-def test_micro_batches_take_less_memory():
-    """Where they come one after the other: by default XLA's scheduler for CPU runs them at once."""
-    task, _ = GAMES["paired apart"]
-    raw = {"source": np.zeros((64, 10, 10, 3), np.uint8)}
-    state, *_ = start("paired apart", make_placement(64, jax.devices()[:1]))
-    in_turn = {"xla_cpu_enable_concurrency_optimized_scheduler": False}
-    temporary = {}
-    for count in (1, 8):
-        step = make_step(task, SGD, accumulate=count, ema_halflife_images=100.0)
-        memory = jax.jit(step).lower(state, raw).compile(in_turn).memory_analysis()
-        temporary[count] = memory.temp_size_in_bytes
-    assert temporary[8] < 0.5 * temporary[1]
 
 
 def test_a_batch_norm_that_knows_no_axis_is_refused_under_pmap(make_task, raw):
