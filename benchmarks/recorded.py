@@ -11,12 +11,11 @@ from benchmarks.games import Game
 from benchmarks.prepared import build, random_batches
 from retrojax.models.conv import same_pads
 from retrojax.models.layers import Conv, ConvTranspose
-from retrojax.models.look import RadialConv
 
-CONVOLUTIONS = (Conv, ConvTranspose, RadialConv)
+CONVOLUTIONS = (Conv, ConvTranspose)
 
 # Models whose generator starts with a convolution and is not differentiated by its input.
-ENTERED = ("dcgan64", "pix2pix", "look")
+ENTERED = ("dcgan64", "pix2pix")
 
 
 def record(games: Iterable[Game]) -> Uses:
@@ -59,12 +58,8 @@ def networks(game: Game) -> dict[str, list[Convolution]]:
     return found
 
 
-def _shape(layer: Conv | ConvTranspose | RadialConv, given: tuple[int, ...]) -> Convolution:
+def _shape(layer: Conv | ConvTranspose, given: tuple[int, ...]) -> Convolution:
     batch, height, width, inputs = given
-    if isinstance(layer, RadialConv):
-        edge = 2 * (layer.size // 2)
-        size = (height + edge, width + edge)
-        return Convolution(False, batch, size, inputs, layer.features, layer.size, 1, (0, 0))
     k, stride, transposed = layer.kernel_size, layer.stride, isinstance(layer, ConvTranspose)
     if layer.padding == "same" and transposed:
         pads = ((k - stride) // 2, k - stride - (k - stride) // 2)

@@ -16,7 +16,7 @@ from losses on `clean`, which has no noise for them to average away.
 Radial kernels weigh a neighbour by its distance alone, as film does: the grain has no direction.
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +28,6 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from retrojax.film.lut import apply_lut
-from retrojax.models.conv import conv
 
 # Initial weight of a neighbour in a `RadialConv`, relative to the centre's.
 NEIGHBOUR = 0.1
@@ -80,15 +79,26 @@ class RadialConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w f"]:
-        """Applies the convolution; height and width stay."""
-        basis = radial_basis(self.size)
-        shape = (basis.shape[2], x.shape[-1], self.features)
-        weights = self.param("kernel", _central, shape)
-        kernel = jnp.einsum("hwk,kio->hwio", basis, weights)
-        x, kernel = promote_dtype(x, kernel, dtype=self.dtype)
-        edge = (self.size // 2, self.size // 2)
-        x = jnp.pad(x, ((0, 0), edge, edge, (0, 0)), mode="wrap")
-        return conv(x, kernel, 1, ((0, 0), (0, 0)))
+        """Applies the convolution; height and width stay.
+
+        One product with sums over rings: a fifth of the kernel's products, and of the time on CPU.
+        """
+        rings = _rings(x, radial_basis(self.size))
+        shape = (len(rings), x.shape[-1], self.features)
+        weights = self.param("kernel", _central, shape).reshape(-1, self.features)
+        found, weights = promote_dtype(jnp.concatenate(rings, -1), weights, dtype=self.dtype)
+        return found @ weights
+
+
+def _rings(x: Float[Array, "b h w c"], basis: np.ndarray) -> list[Float[Array, "b h w c"]]:
+    """For each distance of a basis the sum of the pixels that far away; the borders are wrapped."""
+    height, width = x.shape[1:3]
+    edge = (basis.shape[0] // 2, basis.shape[0] // 2)
+    padded = jnp.pad(x, ((0, 0), edge, edge, (0, 0)), mode="wrap")
+    return [
+        reduce(jnp.add, (padded[:, u : u + height, v : v + width] for u, v in np.argwhere(mask)))
+        for mask in np.moveaxis(basis, -1, 0)
+    ]
 
 
 def _central(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:

@@ -225,6 +225,17 @@ def test_radial_kernels_are_symmetric_under_transposition_and_flips():
     assert np.unique(kernel[7, 7:11, 0].round(4)).size == 4
 
 
+def test_radial_convolutions_are_convolutions_with_the_kernel_of_their_distances():
+    module, x, weights = RadialConv(3, 5), normal(2, 9, 10, 2), normal(5, 2, 3, seed=1)
+    kernel = np.einsum("hwk,kio->hwio", radial_basis(5), weights)
+    wrapped = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="wrap")
+    wanted = sum(
+        wrapped[:, u : u + 9, v : v + 10] @ kernel[u, v] for u, v in np.ndindex(*kernel.shape[:2])
+    )
+    found = jax.jit(module.apply)({"params": {"kernel": weights}}, x)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 def test_radial_convolutions_wrap_their_borders():
     """So noise is as strong at the border as inside."""
     module, x = RadialConv(3, 5), normal(1, 9, 10, 2)
