@@ -26,9 +26,9 @@ import numpy as np
 from benchmarks.command_line import Parser, new_file, positive
 from benchmarks.report import measured_report, versions
 from benchmarks.table import Report, laid_out, loads
-from experiments import huge_pages
 from experiments.config import LookConfig
 from experiments.presets import preset
+from retrojax import huge_pages
 from retrojax.training.placement import make_placement
 
 # What grows -> multiples of the preset's own.

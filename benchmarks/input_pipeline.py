@@ -38,10 +38,11 @@ from benchmarks.ratios import ratios, spread
 from benchmarks.table import Report, laid_out, loads
 from benchmarks.timing import time_steps
 from benchmarks.worker import available_cpus
-from experiments import huge_pages, run
+from experiments import run
 from experiments.config import AnyConfig, LookConfig
 from experiments.presets import PRESETS, preset
 from experiments.run_parts import event
+from retrojax import huge_pages
 from retrojax.data import PhotoData, batches, open_data
 from retrojax.data.photo_files import PhotoFile, find_photos
 from retrojax.training.placement import make_placement

@@ -27,9 +27,9 @@ from benchmarks.command_line import Parser, new_file, positive
 from benchmarks.compiled import compiled_facts
 from benchmarks.product import product, random_batches, start
 from benchmarks.timing import time_steps
-from experiments import huge_pages
 from experiments.config import AnyConfig
 from experiments.presets import PRESETS, preset
+from retrojax import huge_pages
 from retrojax.training.placement import make_placement
 
 CONTENTS, WARMUP = 2, 3

@@ -39,9 +39,9 @@ from benchmarks.games import GAMES, game
 from benchmarks.report import compiled_report, measured_report
 from benchmarks.table import Report, table
 from benchmarks.worker import available_cpus
-from experiments import huge_pages
 from experiments.config import AnyConfig
 from experiments.presets import PRESETS, preset
+from retrojax import huge_pages
 from retrojax.training.placement import Placement, make_placement
 
 AGAINST = ("torch", "torch-compile", "torch-max-autotune", "flax", "product")

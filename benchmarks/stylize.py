@@ -30,7 +30,7 @@ from benchmarks.photographs import write_photographs
 from benchmarks.ratios import Spread, ratios, spread
 from benchmarks.table import Report, laid_out, loads
 from benchmarks.worker import Worker, available_cpus
-from experiments import huge_pages
+from retrojax import huge_pages
 from retrojax.inference.bundle import shipped_bundles
 
 TOLERANCE: Final = 1e-3
@@ -48,8 +48,6 @@ LABELS: Final = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the benchmark and prints its table."""
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
-    # The command has no large pages, so nothing here has.
-    os.environ.setdefault(huge_pages.VARIABLE, "")
     parser = _arguments()
     chosen = parser.parse_args(arguments)
     if chosen.against and find_spec("torch") is None:
@@ -191,4 +189,5 @@ def _arguments() -> Parser:
 
 
 if __name__ == "__main__":
+    huge_pages.start_again_with_them()
     main()

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from experiments.huge_pages import TUNABLES, VARIABLE
+from retrojax.huge_pages import TUNABLES, VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 

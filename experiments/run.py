@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from experiments import huge_pages
 from experiments.config import AnyConfig, GenerationConfig, TranslationConfig
 from experiments.presets import PRESETS, preset
+from retrojax import huge_pages
 
 if TYPE_CHECKING:
     from experiments.generation_run import GenerationRun

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from retrojax import huge_pages
+
 if TYPE_CHECKING:
     from retrojax.inference.bundle import Bundle
     from retrojax.inference.jobs import Job
@@ -134,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             case Prepare():
                 return _prepare(command)
             case _:
+                if argv is None:
+                    huge_pages.start_again_with_them()
                 return _stylize(command)
     except ValueError as error:
         print(f"retrojax: error: {error}", file=sys.stderr)

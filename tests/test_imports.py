@@ -43,11 +43,14 @@ MAY_IMPORT = {
     "retrojax.tasks": {*FOUNDATIONS, *GROUND},
     "retrojax.training": {*FOUNDATIONS, *GROUND, "retrojax.tasks"},
     "retrojax.inference": {*FOUNDATIONS, "retrojax.models", "retrojax.film", "retrojax.data"},
-    "retrojax.cli": {*FOUNDATIONS, "retrojax.film", "retrojax.inference", "retrojax.data"},
+    "retrojax.huge_pages": set(),
+    "retrojax.cli": {*FOUNDATIONS, "retrojax.film", "retrojax.inference", "retrojax.data"}
+    | {"retrojax.huge_pages"},
     "experiments": {*FOUNDATIONS, *GROUND}
-    | {"retrojax.tasks", "retrojax.training", "retrojax.inference"},
+    | {"retrojax.tasks", "retrojax.training", "retrojax.inference", "retrojax.huge_pages"},
     "benchmarks": {*FOUNDATIONS, *GROUND}
-    | {"retrojax.tasks", "retrojax.training", "retrojax.inference", "experiments"},
+    | {"retrojax.tasks", "retrojax.training", "retrojax.inference", "retrojax.huge_pages"}
+    | {"experiments"},
 }
 
 # Library -> the only files or folders that may import it.

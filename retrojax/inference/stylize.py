@@ -30,7 +30,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from PIL import Image
 
 from retrojax.inference.bundle import Bundle
-from retrojax.inference.enlarge import enlarged_rows, enlarging_axis
+from retrojax.inference.enlarge import enlarged_rows, enlarging_matrix
 from retrojax.inference.geometry import geometry
 from retrojax.inference.tiles import run_tiled
 from retrojax.models.look import LookGenerator
@@ -141,21 +141,20 @@ def _look_bands(
     # The network's own padding is black; reflected surroundings keep its edge out of the picture.
     tiles = run_tiled(run, *small.shape[:2], tile=tile, reach=look.reach, surround=look.reach)
     effects = np.concatenate([band for _, band in tiles])
-    # Glow and grain in planes, as they are enlarged.
-    planes = np.ascontiguousarray(np.moveaxis(effects, -1, 0))
-    down, across = enlarging_axis(small.shape[0], height), enlarging_axis(small.shape[1], width)
+    down, across = enlarging_matrix(small.shape[0], height), enlarging_matrix(small.shape[1], width)
     # Pixels in one shape for all pictures, so that what is done with them is compiled once.
     count = max(_CHUNK, width)
-    pixels, maps = np.zeros((count, 3), np.uint8), np.zeros((len(planes), count), np.float32)
+    pixels, maps = np.zeros((count, 3), np.uint8), np.zeros((count, effects.shape[2]), np.float32)
     rows_at_once = count // width
     for first in range(0, height, rows_at_once):
         rows = slice(first, min(first + rows_at_once, height))
-        filled = (rows.stop - rows.start) * width
-        pixels[:filled] = image[rows].reshape(-1, 3)
-        enlarged_rows(planes, down, across, rows, maps[:, :filled].reshape(len(planes), -1, width))
+        shape = (rows.stop - rows.start, width, -1)
+        filled = shape[0] * width
+        pixels[:filled].reshape(shape)[:] = image[rows]
+        maps[:filled].reshape(shape)[:] = enlarged_rows(effects, down, across, rows)
         colours = _look_colour(look, bundle.variables, pixels)
         mixed = np.asarray(_look_mixed(pixels, colours, maps, strength))
-        yield rows, mixed[:filled].reshape(-1, width, 3)
+        yield rows, mixed[:filled].reshape(shape)
 
 
 @partial(jax.jit, static_argnames=("module",))
@@ -203,10 +202,10 @@ def _look_colour(
 def _look_mixed(
     pixels: UInt8[Array, "n 3"],
     colours: Float[Array, "n 3"],
-    effects: Float[Array, "6 n"],
+    effects: Float[Array, "n 6"],
     strength: Float[Array, ""],
 ) -> UInt8[Array, "n 3"]:
-    glow, grain = effects[:3].T, effects[3:].T
+    glow, grain = jnp.split(effects, 2, axis=-1)
     clean = jnp.clip(colours + glow, -1.0, 1.0)
     return _mixed(jnp, pixels, jnp.clip(clean + grain, -1.0, 1.0), strength)
 

@@ -31,6 +31,8 @@ from retrojax.film.lut import apply_lut
 
 # Initial weight of a neighbour in a `RadialConv`, relative to the centre's.
 NEIGHBOUR = 0.1
+# Pixels of a side that are blurred in one product.
+BLOCK = 64
 
 
 class LookOutput(NamedTuple):
@@ -111,32 +113,60 @@ def spread(x: Float[Array, "b h w c"], *, reach: int) -> Float[Array, "b h w 3*c
     """Blurs maps by three Gaussians, of deviation reach / 8, / 4 and / 2 pixels, cut at `reach`.
 
     Each is two products with a band matrix: exact derivatives of any order at the speed of a
-    matrix product, where a wide convolution of few channels is slow, on CPU above all. Borders are
-    continued by their last pixel.
+    matrix product, where a wide convolution of few channels is slow, on CPU above all. Long sides
+    are cut into blocks, which see what is within reach. Borders are continued by their last pixel.
 
     Args:
         x: maps of any height and width.
         reach: pixels beyond which nothing is spread, at least 1.
     """
-    along_rows, along_columns = (
+    height, width = x.shape[1:3]
+    rows, columns = (
         jnp.asarray(np.stack([_band(n, reach / k, reach) for k in (8, 4, 2)]), x.dtype)
-        for n in x.shape[1:3]
+        for n in (height, width)
     )
-    columns = jnp.einsum("khi,biwc->kbhwc", along_rows, x)
-    both = jnp.einsum("kwj,kbhjc->bhwkc", along_columns, columns)
-    return both.reshape(*x.shape[:3], -1)
+    seen = _windows(x, 1, reach)
+    tall = jnp.einsum("ksi,bniwc->kbnswc", rows, seen)
+    tall = tall.reshape(3, x.shape[0], -1, width, x.shape[3])[:, :, :height]
+    seen = _windows(tall, 3, reach)
+    both = jnp.einsum("ksj,kbhnjc->bhnskc", columns, seen)
+    return both.reshape(x.shape[0], height, -1, 3 * x.shape[3])[:, :, :width]
 
 
-def _band(size: int, sigma: float, reach: int) -> np.ndarray:
-    """[size, size] float32: row i holds the weights that the pixels have in blurred pixel i."""
+def _windows(x: Array, axis: int, reach: int) -> Array:
+    """[..., blocks, what a block sees, ...] in place of an axis; beyond borders, their pixels."""
+    length = x.shape[axis]
+    if length <= BLOCK:
+        return jnp.expand_dims(x, axis)
+    blocks = -(-length // BLOCK)
+    edges = [(0, 0)] * x.ndim
+    edges[axis] = (reach, blocks * BLOCK - length + reach)
+    padded = jnp.pad(x, edges, mode="edge")
+    seen = [
+        lax.slice_in_dim(padded, n * BLOCK, (n + 1) * BLOCK + 2 * reach, axis=axis)
+        for n in range(blocks)
+    ]
+    return jnp.stack(seen, axis)
+
+
+def _band(length: int, sigma: float, reach: int) -> np.ndarray:
+    """float32 weights, for each blurred pixel of a block, of the pixels that the block sees.
+
+    [BLOCK, BLOCK + 2 reach]; for a side of one block [length, length]: the pixels at the border
+    stand for those beyond.
+    """
     offsets = np.arange(-reach, reach + 1)
     taps = np.exp(-0.5 * (offsets / sigma) ** 2)
-    band = np.zeros((size, size), np.float32)
-    rows = np.arange(size)
+    rows = np.arange(min(length, BLOCK))
+    band = np.zeros((len(rows), len(rows) + 2 * reach), np.float32)
     for offset, tap in zip(offsets, taps / taps.sum(), strict=True):
-        # Rows are distinct, so that += adds up what the border's pixel stands for.
-        band[rows, np.clip(rows + offset, 0, size - 1)] += tap
-    return band
+        band[rows, rows + reach + offset] = tap
+    if length > BLOCK:
+        return band
+    folded = band[:, reach:-reach]
+    folded[:, 0] += band[:, :reach].sum(1)
+    folded[:, -1] += band[:, -reach:].sum(1)
+    return folded
 
 
 class ColourLUT(nn.Module):

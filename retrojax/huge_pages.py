@@ -1,7 +1,7 @@
-"""Large pages for a training process on Linux.
+"""Large pages for a process that trains, or goes over a folder of photographs, on Linux.
 
-XLA asks the C library for a step's temporaries anew in every step on CPU; it gives them back to the
-system, which then clears them page by page: a quarter of the time of a `look` step. With these
+XLA asks the C library for a program's temporaries anew in every call on CPU; it gives them back to
+the system, which then clears them page by page: a quarter of the time of a `look` step. With these
 settings it keeps them, and asks for pages of 2 MB. It reads them when a process starts.
 """
 

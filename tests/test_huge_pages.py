@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from experiments import huge_pages
-from experiments.huge_pages import TUNABLES, VARIABLE, are_missing
+from retrojax import huge_pages
+from retrojax.cli import main
+from retrojax.huge_pages import TUNABLES, VARIABLE, are_missing
 
 PROGRAM = """
 import os, sys
-from experiments import huge_pages
+from retrojax import huge_pages
 huge_pages.are_missing = lambda environment: huge_pages.VARIABLE not in environment
 huge_pages.start_again_with_them()
 print(os.getpid(), os.environ[huge_pages.VARIABLE], sys.argv[1:])
@@ -65,7 +66,9 @@ def test_a_choice_stays(monkeypatch):
     huge_pages.start_again_with_them()
 
 
-@pytest.mark.parametrize("program", ["experiments.run", "benchmarks.step_time"])
+@pytest.mark.parametrize(
+    "program", ["experiments.run", "benchmarks.step_time", "benchmarks.stylize"]
+)
 def test_programs_that_train_start_with_them(program, monkeypatch, capsys):
     started = []
     monkeypatch.setattr(huge_pages, "start_again_with_them", lambda: started.append(program))
@@ -75,3 +78,13 @@ def test_programs_that_train_start_with_them(program, monkeypatch, capsys):
         runpy.run_module(program, run_name="__main__")
     assert ended.value.code == 0
     assert started == [program]
+
+
+def test_the_command_stylizes_with_them(monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(huge_pages, "start_again_with_them", lambda: started.append(True))
+    monkeypatch.setattr(sys, "argv", ["retrojax", "looks"])
+    assert main() == 0 and not started
+    monkeypatch.setattr(sys, "argv", ["retrojax", "stylize", "nowhere.png"])
+    assert main() == 2 and started
+    assert main(["stylize", "nowhere.png"]) == 2 and len(started) == 1
