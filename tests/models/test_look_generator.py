@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from retrojax.models import LookGenerator
 from retrojax.models.look import (
+    BLOCK,
     ColourLUT,
     RadialConv,
     _back_by_gathers,
@@ -96,9 +97,11 @@ def test_the_colour_part_is_two_trilinear_tables_as_scipys_times_the_gain():
     np.testing.assert_allclose(change, expected, atol=2e-6)
 
 
-@pytest.mark.parametrize(("shape", "reach"), [((20, 23), 4), ((5, 9), 8)])
+@pytest.mark.parametrize(
+    ("shape", "reach"), [((20, 23), 4), ((5, 9), 8), ((BLOCK, BLOCK + 1), 8), ((130, 5), 8)]
+)
 def test_spread_is_scipys_gaussian_filter_cut_at_the_reach(shape, reach):
-    """The second map is smaller than the filter."""
+    """The second map is smaller than the filter, the others have sides of one block and of more."""
     maps = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype(np.float32)
     ours = np.asarray(jax.jit(functools.partial(spread, reach=reach))(jnp.asarray(maps)))
     for k, sigma in enumerate((reach / 8, reach / 4, reach / 2)):

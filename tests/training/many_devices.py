@@ -248,10 +248,10 @@ def distance(a, b):
 
 
 def changes(before, after):
-    """By what part of themselves G's and D's adversarial losses changed: the largest of each."""
+    """How far adversarial losses changed, over themselves or 0.1: the largest of G's, of D's."""
     return [
         max(
-            abs(float(after[name]) / float(before[name]) - 1)
+            abs(float(after[name]) - float(before[name])) / max(abs(float(before[name])), 0.1)
             for name in before
             if name.startswith(f"{player}/adversarial")
         )
