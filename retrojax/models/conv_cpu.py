@@ -9,6 +9,7 @@ rules below are those of the shapes in `benchmarks/operations.py`, measured on t
 Contract: the functions of `conv_direct.py` up to the order of summation.
 """
 
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -30,6 +31,7 @@ from retrojax.models.conv_winograd import (
     winograd_transpose,
     winograd_weight_gradient,
 )
+from retrojax.models.unfused import unfused
 
 # Images whose weight gradients or transposes are computed together.
 CHUNK = 4
@@ -41,12 +43,11 @@ def cpu_conv(
     """The convolution, in x's type."""
     size = _conv_size(x, w.shape[:2], stride, pads)
     if _many_channels(x.shape[0], size, w.shape, stride, x.dtype):
-        return winograd_conv(x, w, stride, pads, size)
+        return _apart(winograd_conv, x, w, stride, pads, size)
     if _few_outputs(w.shape, stride):
-        return _gathered(x, w, pads, size)
+        return _apart(_gathered, x, w, pads, size)
     if _few_positions(x.shape[0], size, w.shape[3]):
-        unrolled = _unrolled(x, w.shape[:2], stride, pads, size)
-        return unrolled @ w.astype(x.dtype).reshape(-1, w.shape[3])
+        return _apart(_conv_unrolled, x, w, stride, pads, size)
     return direct_conv(x, w, stride, pads)
 
 
@@ -56,9 +57,9 @@ def cpu_transpose(
     """Its transpose in the input, of height and width `size`, in y's type."""
     batch, height, width, outputs = y.shape
     if _few_positions(batch, (height, width), outputs) or w.shape[2] <= 4:
-        return _painted(y, w, stride, pads, size)
+        return _apart(_painted, y, w, stride, pads, size)
     if _many_channels(batch, (height, width), w.shape, stride, y.dtype):
-        return winograd_transpose(y, w, stride, pads, size)
+        return _apart(winograd_transpose, y, w, stride, pads, size)
     if batch > 16 and stride > 1 and batch % CHUNK == 0 and height * width >= 64:
         parts = [direct_transpose(part, w, stride, pads, size) for part in _chunks(y)]
         return jnp.concatenate(parts)
@@ -72,19 +73,27 @@ def cpu_weight_gradient(
     (batch, height, width, outputs), inputs = y.shape, x.shape[3]
     taps = kernel[0] * kernel[1]
     if _many_channels(batch, (height, width), (*kernel, inputs, outputs), stride, x.dtype):
-        return winograd_weight_gradient(x, y, stride, pads, kernel[0])
+        return _apart(winograd_weight_gradient, x, y, stride, pads, kernel[0])
     if _few_outputs((*kernel, inputs, outputs), stride):
-        return _gradient_by_input(x, y, pads, kernel)
+        return _apart(_gradient_by_input, x, y, pads, kernel)
     if _few_positions(batch, (height, width), outputs):
-        return _gradient_by_output(x, y, stride, pads, kernel)
+        return _apart(_gradient_by_output, x, y, stride, pads, kernel)
     if taps == 1 or (batch <= 16 and inputs * outputs >= 128):
-        return _gradient_by_taps(x, y, stride, pads, kernel)
+        return _apart(_gradient_by_taps, x, y, stride, pads, kernel)
     if batch % CHUNK == 0 and height * width >= 256:
         parts = zip(_chunks(x), _chunks(y), strict=True)
         return reduce(
             jnp.add, [direct_weight_gradient(a, b, stride, pads, kernel) for a, b in parts]
         )
     return direct_weight_gradient(x, y, stride, pads, kernel)
+
+
+def _apart(form: Callable[..., Array], a: Array, b: Array, *geometry: Any) -> Array:
+    """A form of many small sums, by itself: fused into a reader, each sum is computed many times.
+
+    Not for XLA's own convolutions, which are slow in a function that is called.
+    """
+    return unfused(lambda a, b: form(a, b, *geometry), a, b)
 
 
 def _few_outputs(shape: tuple[int, ...], stride: int) -> bool:
@@ -105,7 +114,7 @@ def _many_channels(batch: int, size: Size, shape: tuple[int, ...], stride: int, 
     taps, deep = phase_taps(rows, stride), stride**2 * inputs
     if rows != columns or not 2 <= taps <= 5 or jnp.dtype(dtype).itemsize < 4:
         return False
-    down, right = tile_counts(size)
+    down, right = tile_counts(size, 2)
     saved = (2 * rows / (stride * (taps + 1))) ** 2 - 1
     return min(deep, outputs) >= 24 and batch * down * right * saved >= 64
 
@@ -138,6 +147,12 @@ def _shifted(x: Array, kernel: Size, stride: int, pads: Pads, size: Size) -> lis
 def _unrolled(x: Array, kernel: Size, stride: int, pads: Pads, size: Size) -> Array:
     """What each window sees, [b, *size, kh kw i]."""
     return jnp.concatenate(_shifted(x, kernel, stride, pads, size), axis=-1)
+
+
+def _conv_unrolled(x: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
+    """One product with all that the windows see."""
+    seen = _unrolled(x, w.shape[:2], stride, pads, size)
+    return seen @ w.astype(x.dtype).reshape(-1, w.shape[3])
 
 
 def _gathered(x: Array, w: Array, pads: Pads, size: Size) -> Array:

@@ -1,10 +1,11 @@
 """Convolution, its transpose and its weight gradient with fewer products than taps times pixels.
 
 Winograd's minimal filtering (Lavin & Gray 2016, arXiv:1509.09308, section 4) with the matrices of
-Toom and Cook (Blahut 2010, section 5.2): tiles of 2x2 outputs are evaluated at points, multiplied
-there by the kernel's values, and interpolated. For each output and pair of channels a 3x3 kernel
-takes 4 products instead of 9, a 4x4 of stride 2 takes 9 instead of 16, a 5x5 takes 9 instead of 25.
-A stride is taken out first: phases of the input become channels, and taps beyond a kernel zeros.
+Toom and Cook (Blahut 2010, section 5.2): tiles of outputs are evaluated at points, multiplied there
+by the kernel's values, and interpolated. For each output and pair of channels in tiles of 2x2 a 3x3
+kernel takes 4 products instead of 9, a 4x4 of stride 2 takes 9 instead of 16, a 5x5 takes 9 instead
+of 25. A stride is taken out first: phases of the input become channels, and taps beyond a kernel
+zeros.
 
 All three functions are one trilinear form with one of its arguments left open, as in `conv.py`.
 
@@ -14,8 +15,9 @@ each phase. The relative error (L2) in float32 is 1e-6 for 2 and 3 taps, 4e-6 fo
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -23,26 +25,26 @@ from jaxtyping import Array, Float
 
 from retrojax.models.conv_direct import Pads, Size
 
-TILE = 2
-"""Outputs of a tile along each axis."""
+LARGER = {2: 3, 3: 3, 4: 3, 5: 2}
+"""Outputs along each axis of the tiles that are tried beside those of 2x2, by the kernel's taps."""
 
 CACHED = 2**22
 """Values of all tiles at once that caches still help with."""
 
 # The last point is infinity.
-POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
+POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 Grid = list[list[Array]]
-"""The pixels at each place of a tile: grid[row][column] is [b, tiles down, tiles right, c]."""
+"""Pixels at each place of a tile, grid[row][column] is [b, tiles down, tiles right, c]; or taps."""
 
 
 class Transforms(NamedTuple):
-    """One axis of y = result @ ((kernel @ w) * (data @ x)) for t = r + 1 points.
+    """One axis of y = result @ ((kernel @ w) * (data @ x)) for t = r + m - 1 points.
 
     Attributes:
         data: [t, t], of t inputs.
         kernel: [t, r], of r taps.
-        result: [2, t], of products.
+        result: [m, t], of products.
     """
 
     data: np.ndarray
@@ -51,24 +53,26 @@ class Transforms(NamedTuple):
 
 
 @lru_cache
-def transforms(taps: int) -> Transforms:
-    """The matrices for a tile of two outputs.
+def transforms(taps: int, tile: int) -> Transforms:
+    """The matrices for an axis.
 
     Args:
-        taps: of the kernel along an axis, 2 to 5.
+        taps: of the kernel, r, at least 2.
+        tile: outputs of a tile, m, at least 2; m + r is at most 9.
     """
-    points = POINTS[:taps]
+    count = taps + tile - 1
+    points = POINTS[: count - 1]
     others = [[b for b in points if b != a] for a in points]
-    data = np.zeros((taps + 1, taps + 1))
+    data = np.zeros((count, count))
     for row, roots in zip(data, [*others, points], strict=True):
         coefficients = np.poly(roots)[::-1]
         row[: len(coefficients)] = coefficients
     scale = [np.prod([a - b for b in rest]) for a, rest in zip(points, others, strict=True)]
-    kernel = np.zeros((taps + 1, taps))
+    kernel = np.zeros((count, taps))
     kernel[:-1] = np.vander(points, taps, increasing=True) / np.array(scale)[:, None]
     kernel[-1, -1] = 1
-    result = np.zeros((TILE, taps + 1))
-    result[:, :-1] = np.vander(points, TILE, increasing=True).T
+    result = np.zeros((tile, count))
+    result[:, :-1] = np.vander(points, tile, increasing=True).T
     result[-1, -1] = 1
     return Transforms(data, kernel, result)
 
@@ -78,9 +82,22 @@ def phase_taps(kernel: int, stride: int) -> int:
     return -(-kernel // stride)
 
 
-def tile_counts(size: Size) -> Size:
-    """Tiles of `TILE` down and right that cover an image."""
-    return -(-size[0] // TILE), -(-size[1] // TILE)
+def tile_counts(size: Size, tile: int) -> Size:
+    """Tiles down and right that cover an image."""
+    return -(-size[0] // tile), -(-size[1] // tile)
+
+
+def point_count(taps: int, size: Size, tile: int) -> int:
+    """Points of all tiles that cover an image: so many products take a pair of channels."""
+    down, right = tile_counts(size, tile)
+    return (taps + tile - 1) ** 2 * down * right
+
+
+def tile_side(taps: int, size: Size) -> int:
+    """Outputs of a tile along each axis: 2, or more where that saves a fifth of the products."""
+    larger = LARGER[taps]
+    saves = point_count(taps, size, larger) <= 0.8 * point_count(taps, size, 2)
+    return larger if saves else 2
 
 
 def winograd_conv(
@@ -88,18 +105,24 @@ def winograd_conv(
 ) -> Float[Array, "b h2 w2 o"]:
     """The convolution, of height and width `size`."""
     taps = phase_taps(w.shape[0], stride)
-    own = transforms(taps)
+    tile = tile_side(taps, size)
+    own = transforms(taps, tile)
     values = _kernel_values(w.astype(x.dtype), stride, own.kernel)
 
     def part(x: Array) -> Array:
-        seen = _on_both_axes(own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size))
+        seen = _on_both_axes(
+            own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size, tile)
+        )
         products = [
-            [jnp.einsum("bhwi,io->bhwo", tile, value) for tile, value in zip(*rows, strict=True)]
+            [
+                jnp.einsum("bhwi,io->bhwo", pixels, value)
+                for pixels, value in zip(*rows, strict=True)
+            ]
             for rows in zip(seen, values, strict=True)
         ]
         return _joined(_on_both_axes(own.result, products), size)
 
-    parts = _in_parts(part, (x,), _tile_values(x, taps, stride, size))
+    parts = _in_parts(part, (x,), _tile_values(x, taps, stride, size, tile))
     return parts.swapaxes(0, 1).reshape(-1, *size, w.shape[3])
 
 
@@ -108,7 +131,6 @@ def winograd_transpose(
 ) -> Float[Array, "b h w i"]:
     """Its transpose in the input, of height and width `size`."""
     taps = phase_taps(w.shape[0], stride)
-    own = transforms(taps)
     # Of the phases of all that y paints, only those that the result shows.
     first = [lo // stride for lo, _ in pads]
     rows, columns = (
@@ -117,10 +139,12 @@ def winograd_transpose(
     edges = [
         (taps - 1 - start, n + taps - 1) for start, n in zip(first, (rows, columns), strict=True)
     ]
-    seen = _on_both_axes(own.data, _tiles(_cropped(y, edges), taps, (rows, columns)))
+    tile = tile_side(taps, (rows, columns))
+    own = transforms(taps, tile)
+    seen = _on_both_axes(own.data, _tiles(_cropped(y, edges), taps, (rows, columns), tile))
     values = _kernel_values(w.astype(y.dtype), stride, own.kernel[:, ::-1])
     products = [
-        [jnp.einsum("bhwo,io->bhwi", tile, value) for tile, value in zip(*pair, strict=True)]
+        [jnp.einsum("bhwo,io->bhwi", pixels, value) for pixels, value in zip(*pair, strict=True)]
         for pair in zip(seen, values, strict=True)
     ]
     deep = _joined(_on_both_axes(own.result, products), (rows, columns))
@@ -134,34 +158,37 @@ def winograd_weight_gradient(
 ) -> Float[Array, "k k i o"]:
     """Its transpose in the kernel, of `kernel` taps along each axis."""
     taps, size = phase_taps(kernel, stride), y.shape[1:3]
-    own = transforms(taps)
+    tile = tile_side(taps, size)
+    own = transforms(taps, tile)
 
-    def part(x: Array, y: Array) -> Array:
-        seen = _on_both_axes(own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size))
-        asked = _on_both_axes(own.result.T, _tiles(y, 1, size))
-        products = [
-            a.reshape(-1, a.shape[3]).T @ b.reshape(-1, b.shape[3])
+    def part(x: Array, y: Array) -> Grid:
+        seen = _on_both_axes(
+            own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size, tile)
+        )
+        asked = _on_both_axes(own.result.T, _tiles(y, 1, size, tile))
+        return [
+            [
+                a.reshape(-1, a.shape[3]).T @ b.reshape(-1, b.shape[3])
+                for a, b in zip(*rows, strict=True)
+            ]
             for rows in zip(seen, asked, strict=True)
-            for a, b in zip(*rows, strict=True)
         ]
-        return jnp.stack(products)
 
-    products = _in_parts(part, (x, y), _tile_values(x, taps, stride, size)).sum(axis=0)
-    back = jnp.asarray(np.kron(own.kernel, own.kernel).T, x.dtype)
-    deep = (back @ products.reshape(len(products), -1)).reshape(1, taps, taps, -1)
+    parts = _in_parts(part, (x, y), _tile_values(x, taps, stride, size, tile))
+    products = [[one.sum(axis=0) for one in row] for row in parts]
+    grid = _on_both_axes(own.kernel.T, products)
+    deep = jnp.stack([jnp.stack(row) for row in grid]).reshape(1, taps, taps, -1)
     gradient = _channels_as_phases(deep, stride)[0, :kernel, :kernel]
     return gradient.reshape(kernel, kernel, x.shape[3], y.shape[3])
 
 
 def _kernel_values(w: Array, stride: int, matrix: np.ndarray) -> Grid:
     """The kernel at each pair of points, [s s i, o]."""
-    points, taps = matrix.shape
+    taps = matrix.shape[1]
     kernel, _, inputs, outputs = w.shape
     whole = _cropped(w.reshape(1, kernel, kernel, -1), [(0, taps * stride)] * 2)
-    deep = _phases_as_channels(whole, stride).reshape(taps * taps, -1)
-    values = jnp.asarray(np.kron(matrix, matrix), w.dtype) @ deep
-    values = values.reshape(points, points, stride**2 * inputs, outputs)
-    return [[values[u, v] for v in range(points)] for u in range(points)]
+    deep = _phases_as_channels(whole, stride)[0].reshape(taps, taps, -1, outputs)
+    return _on_both_axes(matrix, [[deep[u, v] for v in range(taps)] for u in range(taps)])
 
 
 def _phases(x: Array, taps: int, stride: int, pads: Pads, size: Size) -> Array:
@@ -184,15 +211,12 @@ def _channels_as_phases(x: Array, stride: int) -> Array:
     return x.reshape(batch, rows * stride, columns * stride, -1)
 
 
-def _tile_values(x: Array, taps: int, stride: int, size: Size) -> int:
+def _tile_values(x: Array, taps: int, stride: int, size: Size, tile: int) -> int:
     """Values of all tiles of an input that makes `size` outputs."""
-    down, right = tile_counts(size)
-    return (taps + 1) ** 2 * x.shape[0] * down * right * stride**2 * x.shape[3]
+    return point_count(taps, size, tile) * x.shape[0] * stride**2 * x.shape[3]
 
 
-def _in_parts(
-    function: Callable[..., Array], images: tuple[Array, ...], values: int
-) -> Float[Array, "parts *shape"]:
+def _in_parts(function: Callable[..., Any], images: tuple[Array, ...], values: int) -> Any:
     """What a function gives for each part of a batch, one after another where tiles are many.
 
     Part p of n has the images p, p + n, ...: those of one device, if the batch lies on several.
@@ -202,7 +226,7 @@ def _in_parts(
         fits = (n for n in range(2, batch) if batch % n == 0 and values <= n * CACHED)
         parts = next(fits, batch)
     if parts == 1:
-        return function(*images)[None]
+        return jax.tree.map(lambda whole: whole[None], function(*images))
     cut = [x.reshape(-1, parts, *x.shape[1:]) for x in images]
     return lax.map(lambda p: function(*(x[:, p] for x in cut)), jnp.arange(parts))
 
@@ -216,13 +240,13 @@ def _cropped(x: Array, places: list[tuple[int, int]]) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
 
 
-def _tiles(x: Array, taps: int, size: Size) -> Grid:
-    """The places of the tiles that cover `size` outputs; a tile sees 2 + taps - 1 along an axis."""
-    side, (rows, columns) = TILE + taps - 1, tile_counts(size)
-    x = _cropped(x, [(0, (n - 1) * TILE + side) for n in (rows, columns)])
+def _tiles(x: Array, taps: int, size: Size, tile: int) -> Grid:
+    """The places of the tiles that cover `size` outputs; a tile sees tile + taps - 1."""
+    side, (rows, columns) = tile + taps - 1, tile_counts(size, tile)
+    x = _cropped(x, [(0, (n - 1) * tile + side) for n in (rows, columns)])
     return [
         [
-            x[:, u : u + (rows - 1) * TILE + 1 : TILE, v : v + (columns - 1) * TILE + 1 : TILE]
+            x[:, u : u + (rows - 1) * tile + 1 : tile, v : v + (columns - 1) * tile + 1 : tile]
             for v in range(side)
         ]
         for u in range(side)
@@ -231,9 +255,9 @@ def _tiles(x: Array, taps: int, size: Size) -> Grid:
 
 def _joined(grid: Grid, size: Size) -> Array:
     """Images out of tiles, cut to `size`."""
-    tiles = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2)
+    tiles, side = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2), len(grid)
     batch, down, _, right, _, channels = tiles.shape
-    return tiles.reshape(batch, down * TILE, right * TILE, channels)[:, : size[0], : size[1]]
+    return tiles.reshape(batch, down * side, right * side, channels)[:, : size[0], : size[1]]
 
 
 def _on_both_axes(matrix: np.ndarray, grid: Grid) -> Grid:

@@ -138,17 +138,18 @@ def noted(used, form, function, *args):
     return function(*args)
 
 
+@pytest.mark.parametrize("tile", [2, 3, 4])
 @pytest.mark.parametrize("taps", [2, 3, 4, 5])
-def test_transforms_are_those_of_a_correlation(taps):
-    own = transforms(taps)
+def test_transforms_are_those_of_a_correlation(taps, tile):
+    own = transforms(taps, tile)
     rng = np.random.default_rng(taps)
-    x, w = rng.normal(size=taps + 1), rng.normal(size=taps)
+    x, w = rng.normal(size=taps + tile - 1), rng.normal(size=taps)
     made = own.result @ ((own.kernel @ w) * (own.data @ x))
     np.testing.assert_allclose(made, np.correlate(x, w), rtol=1e-12)
 
 
 def test_the_matrices_of_three_taps_are_lavin_and_grays():
-    own = transforms(3)
+    own = transforms(3, 2)
     # Ours have the second and the last product negated twice, which leaves the result.
     np.testing.assert_array_equal(
         own.data, [[-1, 0, 1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]]

@@ -1,0 +1,28 @@
+"""A boundary that XLA's fusion respects, on CPU too.
+
+XLA fuses cheap operations into everything that reads them, and computes them there again: sums of
+16 arrays, for each of a map's readers. On CPU `lax.optimization_barrier` is taken out before
+fusion; what holds is a call that is not inlined.
+"""
+
+from collections.abc import Callable
+
+import jax
+from jax.experimental.xla_metadata import set_xla_metadata
+from jaxtyping import Array
+
+
+def unfused(function: Callable[..., Array], *arrays: Array) -> Array:
+    """The function's value, computed once and by itself.
+
+    Args:
+        function: of arrays. Its own operations are fused with one another.
+        arrays: what it is given, each computed before.
+    """
+
+    def inside(*arrays: Array) -> Array:
+        with set_xla_metadata(inlineable="true"):
+            return function(*arrays)
+
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(inside)(*arrays)
