@@ -26,7 +26,8 @@ from retrojax.models.conv_direct import (
 )
 from retrojax.models.conv_winograd import (
     phase_taps,
-    tile_counts,
+    point_count,
+    tile_side,
     winograd_conv,
     winograd_transpose,
     winograd_weight_gradient,
@@ -56,10 +57,11 @@ def cpu_transpose(
 ) -> Float[Array, "b h w i"]:
     """Its transpose in the input, of height and width `size`, in y's type."""
     batch, height, width, outputs = y.shape
-    if _few_positions(batch, (height, width), outputs) or w.shape[2] <= 4:
-        return _apart(_painted, y, w, stride, pads, size)
-    if _many_channels(batch, (height, width), w.shape, stride, y.dtype):
+    few_inputs = w.shape[2] <= 4
+    if not few_inputs and _many_channels(batch, (height, width), w.shape, stride, y.dtype):
         return _apart(winograd_transpose, y, w, stride, pads, size)
+    if few_inputs or _few_positions(batch, (height, width), outputs):
+        return _apart(_painted, y, w, stride, pads, size)
     if batch > 16 and stride > 1 and batch % CHUNK == 0 and height * width >= 64:
         parts = [direct_transpose(part, w, stride, pads, size) for part in _chunks(y)]
         return jnp.concatenate(parts)
@@ -114,9 +116,9 @@ def _many_channels(batch: int, size: Size, shape: tuple[int, ...], stride: int, 
     taps, deep = phase_taps(rows, stride), stride**2 * inputs
     if rows != columns or not 2 <= taps <= 5 or jnp.dtype(dtype).itemsize < 4:
         return False
-    down, right = tile_counts(size, 2)
-    saved = (2 * rows / (stride * (taps + 1))) ** 2 - 1
-    return min(deep, outputs) >= 24 and batch * down * right * saved >= 64
+    taken = stride**2 * point_count(taps, size, tile_side(taps, size))
+    saved = (rows**2 * size[0] * size[1] - taken) / (stride * (taps + 1)) ** 2
+    return min(deep, outputs) >= 24 and batch * saved >= 64
 
 
 def _conv_size(x: Array, kernel: Size, stride: int, pads: Pads) -> Size:
