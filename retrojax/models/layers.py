@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from retrojax.keys import fold_each
+from retrojax.keys import keep_each
 from retrojax.models import conv as convolution
 from retrojax.models.grouped import grouped_conv
 
@@ -252,7 +252,7 @@ class Dropout(nn.Module):
     So an example's mask does not depend on the size of the batch it is in.
 
     Attributes:
-        rate: share of the values that become 0; the others are divided by 1 - rate.
+        rate: share of the values that become 0, to a 65536th; the others are divided by 1 - it.
     """
 
     rate: float
@@ -268,9 +268,8 @@ class Dropout(nn.Module):
             raise ValueError(f"dropout rate must be in [0, 1), got {self.rate}")
         if not train or self.rate == 0.0:
             return x
-        keys = fold_each(self.make_rng("dropout"), x.shape[0])
-        keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - self.rate, x.shape[1:]))(keys)
-        return jnp.where(keep, x / (1.0 - self.rate), 0.0).astype(x.dtype)
+        keep, share = keep_each(self.make_rng("dropout"), 1.0 - self.rate, x.shape)
+        return jnp.where(keep, x / share, 0.0).astype(x.dtype)
 
 
 def reflect_pad(x: Float[Array, "b h w c"], width: int) -> Float[Array, "b h2 w2 c"]:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
-from jaxtyping import Array
+from jaxtyping import Array, Shaped
 
 
-def unfused(function: Callable[..., Array], *arrays: Array) -> Array:
+def unfused(
+    function: Callable[..., Shaped[Array, "..."]], *arrays: Shaped[Array, "..."]
+) -> Shaped[Array, "..."]:
     """The function's value, computed once and by itself.
 
     Args:
