@@ -10,7 +10,7 @@ import pytest
 from retrojax.models import conv_cpu, conv_winograd
 from retrojax.models.conv_cpu import cpu_conv, cpu_transpose, cpu_weight_gradient
 from retrojax.models.conv_direct import direct_conv, direct_transpose, direct_weight_gradient
-from retrojax.models.conv_winograd import transforms
+from retrojax.models.conv_winograd import tile_side, transforms
 
 WINOGRAD = ("winograd gradient", "winograd", "winograd transpose")
 # batch, size, inputs, outputs, kernel, stride, pads, and how the gradient, the convolution and its
@@ -37,6 +37,10 @@ SHAPES = {
     "many, 4x4": (3, (9, 13), 24, 25, 4, 1, ((1, 1), (2, 1)), *WINOGRAD),
     "many, 5x5": (3, (9, 8), 24, 25, 5, 1, ((2, 2), (2, 2)), *WINOGRAD),
     "many, 5x5 strided": (9, (16, 17), 6, 24, 5, 2, ((1, 2), (2, 2)), *WINOGRAD),
+    "many, tiles of 3": (3, (9, 9), 24, 25, 3, 1, ((1, 1), (1, 1)), *WINOGRAD),
+    "many, 4x4, tiles of 3": (3, (7, 10), 24, 25, 4, 1, ((1, 1), (2, 1)), *WINOGRAD),
+    "many, small maps": (32, (8, 8), 6, 24, 4, 2, ((1, 1), (1, 1)), *WINOGRAD),
+    "many, small, 5x5": (32, (8, 8), 6, 24, 5, 2, ((1, 2), (2, 2)), *WINOGRAD),
     "many, 5x5 of stride 3": (32, (17, 16), 5, 24, 5, 3, ((3, 0), (0, 1)), *WINOGRAD),
 }
 FORMS = {
@@ -103,6 +107,25 @@ def test_tiles_beyond_the_caches_are_made_in_parts(name, monkeypatch):
         np.testing.assert_allclose(ours, direct, atol=1e-5 * float(jnp.abs(direct).max()))
 
 
+@pytest.mark.parametrize(("name", "side"), [("many channels", 2), ("many, tiles of 3", 3)])
+def test_tiles_are_of_the_size_that_saves_a_fifth(name, side):
+    assert tile_side(SHAPES[name][4], SHAPES[name][1]) == side
+
+
+@pytest.mark.parametrize(
+    ("name", "apart"),
+    [("many, small maps", True), ("many, small, 5x5", True), ("many, strided", False)],
+)
+def test_small_maps_are_transposed_phase_by_phase(name, apart, monkeypatch):
+    used, function = [], conv_winograd._transpose_by_phase
+    monkeypatch.setattr(
+        conv_winograd, "_transpose_by_phase", partial(noted, used, "form", function)
+    )
+    x, w, y, stride, pads = case(name)
+    jax.eval_shape(lambda y, w: cpu_transpose(y, w, stride, pads, x.shape[1:3]), y, w)
+    assert bool(used) == apart
+
+
 @pytest.mark.parametrize("name", ["few positions", "one output", "small batch", "three inputs"])
 def test_narrow_types_are_summed_in_float32(name):
     for index, (ours, direct) in enumerate(pairs(name, "bfloat16")):
@@ -138,8 +161,7 @@ def noted(used, form, function, *args):
     return function(*args)
 
 
-@pytest.mark.parametrize("tile", [2, 3, 4])
-@pytest.mark.parametrize("taps", [2, 3, 4, 5])
+@pytest.mark.parametrize(("taps", "tile"), [(2, 2), (3, 2), (4, 2), (5, 2), (2, 3), (3, 3), (4, 3)])
 def test_transforms_are_those_of_a_correlation(taps, tile):
     own = transforms(taps, tile)
     rng = np.random.default_rng(taps)
