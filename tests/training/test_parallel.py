@@ -41,9 +41,6 @@ def check(tmp_path, cases):
         moved, changed = distances.pop("moved"), distances.pop("changed")
         assert max(moved) <= 10, f"{case}: params of G and D moved by {moved}"
         assert min(changed) >= 0.1, f"{case}: losses of G and D changed by {changed}"
-        # The norm of D's gradient rounds most: 0.6 to 1.1e-5 from run to run, params 8e-7.
-        metrics = distances.pop("metrics")
-        assert metrics <= 3e-5, f"{case}: metrics {metrics}"
         assert max(distances.values()) <= 1e-5, f"{case}: {distances}"
 
 
