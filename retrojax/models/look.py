@@ -16,6 +16,7 @@ from losses on `clean`, which has no noise for them to average away.
 Radial kernels weigh a neighbour by its distance alone, as film does: the grain has no direction.
 """
 
+from collections.abc import Callable
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
@@ -89,7 +90,7 @@ class RadialConv(nn.Module):
         shape = (len(rings), x.shape[-1], self.features)
         weights = self.param("kernel", _central, shape).reshape(-1, self.features)
         found, weights = promote_dtype(jnp.concatenate(rings, -1), weights, dtype=self.dtype)
-        return found @ weights
+        return _each_pixel(lambda pixels: pixels @ weights, found)
 
 
 def _rings(x: Float[Array, "b h w c"], basis: np.ndarray) -> list[Float[Array, "b h w c"]]:
@@ -101,6 +102,17 @@ def _rings(x: Float[Array, "b h w c"], basis: np.ndarray) -> list[Float[Array, "
         reduce(jnp.add, (padded[:, u : u + height, v : v + width] for u, v in np.argwhere(mask)))
         for mask in np.moveaxis(basis, -1, 0)
     ]
+
+
+def _each_pixel(
+    layer: Callable[[Float[Array, "n c"]], Float[Array, "n f"]], maps: Float[Array, "b h w c"]
+) -> Float[Array, "b h w f"]:
+    """A layer without reach on maps, whose pixels are handed to it as rows of one matrix.
+
+    The gradient of its kernel then is one product of two matrices as they lie; of maps with three
+    axes XLA turns both around on CPU, which takes five times as long as the product.
+    """
+    return layer(maps.reshape(-1, maps.shape[-1])).reshape(*maps.shape[:-1], -1)
 
 
 def _central(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
@@ -324,16 +336,24 @@ class LookGenerator(nn.Module):
 
     def glow(self, source: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:
         """What the light of the neighbours adds to a pixel; 0 where all neighbours are equal."""
-        lights = nn.relu(self.glow_in(source))
+        lights = nn.relu(_each_pixel(self.glow_in, source))
         received = spread(lights, reach=self.glow_reach) - jnp.tile(lights, 3)
-        return self.glow_out(nn.relu(self.glow_mix(received))).astype(jnp.float32)
+
+        def seen(received: Array) -> Array:
+            return self.glow_out(nn.relu(self.glow_mix(received))).astype(jnp.float32)
+
+        return _each_pixel(seen, received)
 
     def texture(
         self, clean: Float[Array, "b h w 3"], noise: Float[Array, "b h w n"]
     ) -> Float[Array, "b h w 3"]:
         """Grain for a developed picture, linear in the noise."""
-        scale = self.texture_scale(nn.relu(self.texture_hidden(clean)))
-        return self.texture_out(self.texture_filter(noise) * scale).astype(jnp.float32)
+
+        def scale(clean: Array) -> Array:
+            return self.texture_scale(nn.relu(self.texture_hidden(clean)))
+
+        grain = self.texture_filter(noise) * _each_pixel(scale, clean)
+        return _each_pixel(self.texture_out, grain).astype(jnp.float32)
 
     def __call__(
         self,
