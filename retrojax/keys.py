@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Key
 
+from retrojax.noise import normal
 from retrojax.portion import indices
 
 
@@ -25,7 +26,7 @@ def fold_each(key: Key[Array, ""], count: int) -> Key[Array, "count"]:
 
 def normal_each(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
     """Standard normal float32 values of `shape`; each row comes from its own key alone."""
-    return jax.vmap(lambda k: jax.random.normal(k, shape[1:]))(fold_each(key, shape[0]))
+    return jax.vmap(lambda k: normal(k, shape[1:]))(fold_each(key, shape[0]))
 
 
 def keep_each(

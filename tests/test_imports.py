@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 OWN = ("retrojax", "experiments", "benchmarks")
 
 # Room -> the rooms it may import. "retrojax" alone is the version in retrojax/__init__.py.
-FOUNDATIONS = {"retrojax.keys", "retrojax.portion", "retrojax"}
+FOUNDATIONS = {"retrojax.keys", "retrojax.noise", "retrojax.portion", "retrojax"}
 GROUND = {
     "retrojax.models",
     "retrojax.losses",
@@ -34,7 +34,8 @@ GROUND = {
 MAY_IMPORT = {
     "retrojax": set(),
     "retrojax.portion": set(),
-    "retrojax.keys": {"retrojax.portion"},
+    "retrojax.noise": set(),
+    "retrojax.keys": {"retrojax.portion", "retrojax.noise"},
     "retrojax.film": FOUNDATIONS,
     "retrojax.losses": FOUNDATIONS,
     "retrojax.models": {*FOUNDATIONS, "retrojax.film"},

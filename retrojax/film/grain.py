@@ -20,7 +20,6 @@ in white, and least in black.
 
 import math
 
-import jax
 import jax.numpy as jnp
 import scipy.fft
 from jaxtyping import Array, Float, Key
@@ -29,6 +28,7 @@ from retrojax.film.colour import power
 from retrojax.film.halation import squared_frequency
 from retrojax.film.look import Grain
 from retrojax.film.tone import GAMMA, from_film, to_film
+from retrojax.noise import normal
 
 APERTURE_MM2 = math.pi * 0.024**2
 FWHM_OVER_SIGMA = 2 * math.sqrt(2 * math.log(2))
@@ -46,7 +46,7 @@ def grain_field(
     scaled to unit power, so the correlation between layers is (1 - c)^2 / ((1 - c)^2 + c^2).
     """
     rows, columns = (scipy.fft.next_fast_len(n, real=True) for n in (height, width))
-    white = jax.random.normal(key, (4, rows, columns))
+    white = normal(key, (4, rows, columns))
     chroma = jnp.asarray(grain.chroma, white.dtype)
     power = jnp.sqrt((1 - chroma) ** 2 + chroma**2)
     layers = ((1 - chroma) * white[:1] + chroma * white[1:]) / power
