@@ -120,7 +120,7 @@ def winograd_conv(
             ]
             for rows in zip(seen, values, strict=True)
         ]
-        return _joined(_on_both_axes(own.result, products), size)
+        return _outputs(own.result, products, size)
 
     parts = _in_parts(part, (x,), _tile_values(x, taps, stride, size, tile))
     return parts.swapaxes(0, 1).reshape(-1, *size, w.shape[3])
@@ -147,7 +147,7 @@ def winograd_transpose(
         [jnp.einsum("bhwo,io->bhwi", pixels, value) for pixels, value in zip(*pair, strict=True)]
         for pair in zip(seen, values, strict=True)
     ]
-    deep = _joined(_on_both_axes(own.result, products), shown)
+    deep = _outputs(own.result, products, shown)
     kept = zip(pads, first, size, strict=True)
     places = [(start * stride - lo, n) for (lo, _), start, n in kept]
     return _cropped(_channels_as_phases(deep, stride), places)
@@ -280,6 +280,15 @@ def _tiles(x: Array, taps: int, size: Size, tile: int) -> Grid:
         ]
         for u in range(side)
     ]
+
+
+def _outputs(matrix: np.ndarray, products: Grid, size: Size) -> Array:
+    """Images of `size` out of the products at all points.
+
+    What the tiles have at each of their places is computed before it is joined: fused with the
+    joining, every value is looked for by branches, one at a time.
+    """
+    return _joined(unfused(lambda products: _on_both_axes(matrix, products), products), size)
 
 
 def _joined(grid: Grid, size: Size) -> Array:

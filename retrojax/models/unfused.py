@@ -9,20 +9,18 @@ from collections.abc import Callable
 
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
-from jaxtyping import Array, Shaped
+from jaxtyping import PyTree
 
 
-def unfused(
-    function: Callable[..., Shaped[Array, "..."]], *arrays: Shaped[Array, "..."]
-) -> Shaped[Array, "..."]:
+def unfused(function: Callable[..., PyTree], *arrays: PyTree) -> PyTree:
     """The function's value, computed once and by itself.
 
     Args:
-        function: of arrays. Its own operations are fused with one another.
+        function: of arrays, or of trees of them. Its own operations are fused with one another.
         arrays: what it is given, each computed before.
     """
 
-    def inside(*arrays: Array) -> Array:
+    def inside(*arrays: PyTree) -> PyTree:
         with set_xla_metadata(inlineable="true"):
             return function(*arrays)
 
