@@ -32,6 +32,7 @@ from retrojax.models.conv_winograd import (
     winograd_transpose,
     winograd_weight_gradient,
 )
+from retrojax.models.summed_products import summed_product
 from retrojax.models.unfused import unfused
 
 # Images whose weight gradients or transposes are computed together.
@@ -206,9 +207,7 @@ def _painted(y: Array, w: Array, stride: int, pads: Pads, size: Size) -> Array:
 
 def _product(a: Array, b: Array) -> Array:
     """Sum over examples and pixels of the outer products of their channels, [ca, cb]."""
-    wide = jnp.promote_types(a.dtype, jnp.float32)
-    a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    return jnp.matmul(a.T, b, preferred_element_type=wide)
+    return summed_product(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]))
 
 
 def _gradient_by_output(x: Array, y: Array, stride: int, pads: Pads, kernel: Size) -> Array:

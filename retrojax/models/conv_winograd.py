@@ -24,6 +24,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from retrojax.models.conv_direct import Pads, Size
+from retrojax.models.summed_products import summed_product
 from retrojax.models.unfused import unfused
 
 CACHED = 2**22
@@ -196,7 +197,7 @@ def winograd_weight_gradient(
         asked = _on_both_axes(own.result.T, _tiles(y, 1, size, tile))
         return [
             [
-                a.reshape(-1, a.shape[3]).T @ b.reshape(-1, b.shape[3])
+                summed_product(a.reshape(-1, a.shape[3]), b.reshape(-1, b.shape[3]))
                 for a, b in zip(*rows, strict=True)
             ]
             for rows in zip(seen, asked, strict=True)
