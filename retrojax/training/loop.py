@@ -1,7 +1,8 @@
 """The training loop: compiles the joint step, feeds it, saves, samples and logs.
 
 Order of one iteration, which resuming depends on: take batch k, dispatch step k, read the metrics
-of the step before (the device is never waited for), then save and sample if due. Files are written
+of the step before (the device is never waited for), then save and sample if due. Batch k + 1 is
+read and put on the devices meanwhile, the first one while the step is compiled. Files are written
 in the background: for a checkpoint the loop waits until the step just dispatched is done and copied
 to the host, for a sample not even that. A step's number is the number of completed updates. The
 batch and all randomness of a step are functions of (seed, step), so a resumed run is the same run.
@@ -20,6 +21,7 @@ import optax
 from jaxtyping import PyTree
 
 from retrojax.data import PhotoData, batches
+from retrojax.data.ahead import Ahead
 from retrojax.tasks.task import Task
 from retrojax.training.checkpoints import Checkpoints
 from retrojax.training.logging import RunLog, SilentLog
@@ -222,13 +224,11 @@ def _run(
     )
     lowered = placement.lower(step, state, example)
     trace_seconds = time.perf_counter() - begin
-    compiled = lowered.compile()
-    compile_seconds = time.perf_counter() - begin
-    log.note(f"compiled in {compile_seconds:.1f} s")
-    # Gloo gives the processes 30 s to meet for the first exchange of the step.
-    wait_for_all("the compiled step")
-
-    stream = batches(
+    agreed = Agreement(placement)
+    drawing = Samples(sampler, run_dir / "samples", log) if sampler and is_first() else None
+    profiled = run_dir / "profile" if settings.profile and is_first() else None
+    profile = StepProfile(profiled, first_step, settings.steps)
+    photos = batches(
         data,
         batch_size=settings.images_per_step,
         window=settings.window,
@@ -238,19 +238,21 @@ def _run(
         zoom=settings.zoom,
         share=(jax.process_index(), jax.process_count()),
     )
-    agreed = Agreement(placement)
-    drawing = Samples(sampler, run_dir / "samples", log) if sampler and is_first() else None
-    profiled = run_dir / "profile" if settings.profile and is_first() else None
-    profile = StepProfile(profiled, first_step, settings.steps)
-    begin = saved = time.perf_counter()
-    saved_step = first_step
-    waited, stalls = 0.0, Stalls()
-    pending: tuple[int, Metrics] | None = None
-    try:
+    # Not sooner: Python, which reads, is also what traces.
+    with Ahead(photos, placement.put_batch) as stream:
+        compiled = lowered.compile()
+        compile_seconds = time.perf_counter() - begin
+        log.note(f"compiled in {compile_seconds:.1f} s")
+        # Gloo gives the processes 30 s to meet for the first exchange of the step.
+        wait_for_all("the compiled step")
+        begin = saved = time.perf_counter()
+        saved_step = first_step
+        waited, stalls = 0.0, Stalls()
+        pending: tuple[int, Metrics] | None = None
         with stop_on_signals() as request, drawing or contextlib.nullcontext(), profile:
             for done in range(first_step + 1, settings.steps + 1):
                 asked = time.perf_counter()
-                raw = placement.put_batch(next(stream))
+                raw = next(stream)
                 waited += time.perf_counter() - asked
                 profile.before(done)
                 with jax.transfer_guard("disallow"):
@@ -283,8 +285,6 @@ def _run(
                         drawing.draw(done, placement.one_copy(state.sampling_variables))
             jax.block_until_ready(state)
             ended = time.perf_counter()
-    finally:
-        stream.close()
     seconds = time.perf_counter() - begin
     checkpoints.wait()
     timing = Timing(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from retrojax.data.ahead import Ahead
 from retrojax.training import checkpoints as checkpoints_module
 from retrojax.training import loop as loop_module
 from retrojax.training import stalls as stalls_module
@@ -27,26 +28,81 @@ TIMEOUT = 20
 
 @pytest.fixture
 def run(make_task, photos, tmp_path, monkeypatch):
-    """Runs the loop; `step(k)` is called at the dispatch of step k and returns its metrics."""
+    """Runs the loop; `step(k)` is called at the dispatch of step k and returns its metrics.
 
-    def run(step, sampler=None, **settings):
+    Likewise `lowering()` and `compiling()` are called when the step is lowered and compiled.
+    """
+
+    def run(step, sampler=None, *, lowering=list, compiling=list, **settings):
         steps = iter(range(1, settings["steps"] + 1))
 
         class Program:
             def compile(self):
+                compiling()
                 return dispatch
 
         def dispatch(state, raw):
             with jax.transfer_guard("allow"):
                 return state, {name: jnp.float32(x) for name, x in step(next(steps)).items()}
 
-        monkeypatch.setattr(Placement, "lower", lambda *_: Program())
+        def lower(*_):
+            lowering()
+            return Program()
+
+        monkeypatch.setattr(Placement, "lower", lower)
         rest = {"save_every_seconds": 0.0, "sample_every_steps": 0, "log_every_steps": 1}
         optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
         chosen = LoopSettings(batch_size=4, window=10, **{**rest, **settings})
         return train(make_task(), optimizers, photos, chosen, tmp_path, sampler=sampler)
 
     return run
+
+
+@pytest.fixture
+def put(monkeypatch):
+    """One event for each batch in turn: it is on the devices."""
+    events, put_batch = [threading.Event() for _ in range(3)], Placement.put_batch
+    left = iter(events)
+
+    def watched(placement, batch):
+        on_devices = put_batch(placement, batch)
+        next(left).set()
+        return on_devices
+
+    monkeypatch.setattr(Placement, "put_batch", watched)
+    return events
+
+
+def test_the_first_batch_is_read_while_the_step_is_compiled_and_not_while_it_is_traced(run, put):
+    """Compiling waits for the batch: were it read later, it would wait in vain."""
+    found = []
+    run(
+        lambda k: {"g/total": k},
+        steps=1,
+        lowering=lambda: found.append(put[0].wait(0.3)),
+        compiling=lambda: found.append(put[0].wait(TIMEOUT)),
+    )
+    assert found == [False, True]
+
+
+def test_the_next_batch_is_put_on_the_devices_while_a_step_runs(run, put):
+    in_time = []
+
+    def step(k):
+        in_time.append(k == 3 or put[k].wait(TIMEOUT))
+        return {"g/total": k}
+
+    run(step, steps=3)
+    assert in_time == [True] * 3
+
+
+def test_a_step_that_cannot_be_compiled_leaves_no_reader_behind(run):
+    def compiling():
+        raise MemoryError("too large")
+
+    with pytest.raises(MemoryError, match="too large"):
+        run(lambda k: {}, steps=3, compiling=compiling)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
 
 
 def test_the_next_step_is_dispatched_while_a_checkpoint_is_being_written(run, monkeypatch):
@@ -111,15 +167,14 @@ def test_metrics_that_are_not_finite_end_the_run_and_their_state_is_not_saved(ru
 
 def test_time_is_told_apart_by_what_it_went_into(run, monkeypatch):
     """Six steps of 1 s with a clock that only these steps and events move."""
-    now, batches, log = [0.0], loop_module.batches, RunLog.metrics
+    now, take, log = [0.0], Ahead.__next__, RunLog.metrics
 
     def wait(seconds):
         now[0] += seconds
 
-    def slow_batches(*args, **kwargs):
-        for batch in batches(*args, **kwargs):
-            wait(0.5)
-            yield batch
+    def slow_take(stream):
+        wait(0.5)
+        return take(stream)
 
     def step(k):
         wait(1)
@@ -132,7 +187,7 @@ def test_time_is_told_apart_by_what_it_went_into(run, monkeypatch):
     clock = SimpleNamespace(perf_counter=lambda: now[0])
     for module in (loop_module, stalls_module):
         monkeypatch.setattr(module, "time", clock)
-    monkeypatch.setattr(loop_module, "batches", slow_batches)
+    monkeypatch.setattr(Ahead, "__next__", slow_take)
     monkeypatch.setattr(RunLog, "metrics", slow_log)
     monkeypatch.setattr(Checkpoints, "save", lambda self, k, *_, **__: wait(k))
     monkeypatch.setattr(Samples, "draw", lambda *_: wait(32))

@@ -124,7 +124,8 @@ def test_a_run_goes_on_with_other_numbers_of_devices(tmp_path):
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_process_ends_the_run_by_name_and_starting_again_resumes(lost, tmp_path):
     folder = tmp_path / "run"
-    started = start(tmp_path, [(folder, 6)], die=[4, lost])
+    # Batch 5, counted from 0, is read while step 5 runs: behind the checkpoint of step 4.
+    started = start(tmp_path, [(folder, 6)], die=[5, lost])
     started[lost].wait(timeout=300)
     begin = time.monotonic()
     code = started[1 - lost].wait(timeout=60)
