@@ -136,6 +136,32 @@ def test_tracing_is_a_part_of_compiling(observed):
     assert 0 < observed.timing.trace < observed.timing.compile
 
 
+@pytest.fixture
+def optimised():
+    """Programs are compiled as outside of tests."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.mark.usefixtures("optimised")
+def test_the_first_state_is_compiled_quickly_to_the_bits_of_all_optimisations(
+    make_task, raw, monkeypatch
+):
+    def first_params(level):
+        monkeypatch.setattr(loop, "FIRST_STATE_LEVEL", level)
+        optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
+        state = loop.initial_state(make_task(), raw, optimizers, seed=3, ema=True)
+        leaves = jax.tree.leaves((state.generator.params, state.discriminator.params))
+        return np.concatenate([np.ravel(leaf) for leaf in leaves])
+
+    chosen = loop.FIRST_STATE_LEVEL
+    assert chosen < 3
+    quick, without = first_params(chosen), first_params(0)
+    np.testing.assert_array_equal(quick, first_params(3))
+    assert (without != quick).any(), "nothing here tells levels apart"
+
+
 def test_a_profile_holds_the_steps_as_gzipped_json(observed):
     (trace,) = (observed.folder / "profile").rglob("*.trace.json.gz")
     events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
