@@ -57,15 +57,15 @@ class GenerationRun(Run[GenerationConfig, GenerationTask]):
     def sampler(self) -> Sampler:
         """Draws a sheet of images of the same latents."""
         latents = self.task.latent(jax.random.key(SAMPLE_KEY), SHEET_SIDE**2)
-        draw = jax.jit(lambda v: self.task.sample(v, {"latent": latents})["image"])
-        return lambda variables: contact_sheet(_bytes(draw(variables)), SHEET_SIDE)
+        draw = jax.jit(lambda v, z: self.task.sample(v, {"latent": z})["image"])
+        return lambda variables: contact_sheet(_bytes(draw(variables, latents)), SHEET_SIDE)
 
     def judge(self, state: GanState) -> dict[str, dict[str, float]]:
         """Figures beside held-out images, pictures for the report, and the model."""
         config, folder = self.config, self.config.folder
         variables = jax.device_get(state.sampling_variables)
         sample = jax.jit(lambda v, z: self.task.sample(v, {"latent": z})["image"])
-        draw = partial(sample, variables)
+        draw = partial(sample, jax.device_put(variables))
         real = self._real(self.data)
         held_out = self._real(_held_out(self.data))
         latents = self.task.latent(jax.random.key(EVALUATION_KEY), len(real))

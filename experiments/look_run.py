@@ -52,12 +52,10 @@ class LookRun(Run[LookConfig, PairedTask]):
             target = photos["target"]
         else:
             target = np.rint(np.asarray(jax.jit(self.task.render)(key, source)) * 255)
-        draw = jax.jit(
-            lambda variables: self.task.sample(variables, {"source": source * 2 - 1}, key)["image"]
-        )
+        draw = jax.jit(lambda v, images: self.task.sample(v, {"source": images}, key)["image"])
 
         def grid(variables: Variables) -> np.ndarray:
-            output = np.asarray(draw(variables), np.float32)
+            output = np.asarray(draw(variables, source * 2 - 1), np.float32)
             output = np.rint(np.clip(output / 2 + 0.5, 0, 1) * 255)
             rows = [
                 [image.astype(np.uint8) for image in row]

@@ -146,13 +146,16 @@ def evaluate(
     if task.look is None:
         target_a = target_b = clean_target = photos["target"] / np.float32(255)
     else:
+        draw = jax.jit(lambda k, images: task.render(k, images) * 2 - 1)
+        target_a, target_b = (_unit(draw(k, source)) for k in jax.random.split(target_key))
         clean_task = task.without_grain()
-        draw = jax.jit(lambda k: task.render(k, source) * 2 - 1)
-        target_a, target_b = (_unit(draw(k)) for k in jax.random.split(target_key))
         clean_target = _unit(jax.jit(clean_task.render)(target_key, source) * 2 - 1)
 
-    sample = jax.jit(lambda v, k: task.sample(v, {"source": source * 2 - 1}, k)["image"])
-    outputs = [_unit(sample(variables, jax.random.fold_in(sample_key, i))) for i in range(SEEDS)]
+    # What a program is not given but has inside, XLA computes with while it compiles.
+    sample = jax.jit(lambda v, k, images: task.sample(v, {"source": images * 2 - 1}, k)["image"])
+    variables = jax.device_put(variables)
+    sample_keys = (jax.random.fold_in(sample_key, i) for i in range(SEEDS))
+    outputs = [_unit(sample(variables, k, source)) for k in sample_keys]
     noisy = [baseline.apply(k, source) for k in jax.random.split(noise_key)]
     plain = np.asarray(source)
     systems = {
