@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -49,7 +50,7 @@ class Run(ABC, Generic[ConfigT, TaskT]):
         """Trains to the end and writes everything a user keeps; a finished run is summed up."""
         config, folder = self.config, self.config.folder
         if not _finished(folder, config.steps):
-            state, timing = _trained(config, self.task, self.data, self.sampler())
+            state, timing = _trained(config, self.task, self.data, self.sampler)
             if is_first():
                 figures = self.judge(state)
                 _record(
@@ -101,7 +102,7 @@ def claim_folder(config: AnyConfig, data: PhotoData) -> None:
 
 
 def _trained(
-    config: AnyConfig, task: AnyTask, data: PhotoData, sampler: Sampler
+    config: AnyConfig, task: AnyTask, data: PhotoData, make_sampler: Callable[[], Sampler]
 ) -> tuple[GanState, Timing]:
     """Trains to the end in the run's folder; returns the final state and where the time went."""
     settings = LoopSettings(
@@ -129,7 +130,13 @@ def _trained(
     )
     optimizers = build_optimizers(config)
     return train(
-        task, optimizers, data, settings, config.folder, sampler=sampler, headline=headline
+        task,
+        optimizers,
+        data,
+        settings,
+        config.folder,
+        make_sampler=make_sampler,
+        headline=headline,
     )
 
 

@@ -1,7 +1,8 @@
 """What a run says while it trains: a progress bar, `metrics.jsonl`, and TensorBoard files.
 
 The lines of `metrics.jsonl` are described in `log_file`. The bar is drawn on a terminal; elsewhere
-a plain line is printed now and then. TensorBoard files are written when tensorboardX is installed.
+a plain line is printed now and then. TensorBoard files are written when tensorboardX is installed;
+it is loaded in a thread, since it loads PyTorch where that is installed.
 """
 
 import math
@@ -9,6 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -77,7 +79,7 @@ class RunLog:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         kept = drop_lost_lines(self._path, self._first_step)
         self._file = self._path.open("a", encoding="utf-8")
-        self._writer = _tensorboard_writer(self._path.parent / "tensorboard", self._first_step)
+        self._writer: Future[Any] | None = None
         # Seconds go on from the last sitting, so that curves over time do not fold back.
         self._started = time.monotonic() - max(
             (line.get("seconds", 0.0) for line in kept), default=0
@@ -104,8 +106,16 @@ class RunLog:
         if self._progress:
             self._progress.stop()
         self._file.close()
-        if self._writer:
-            self._writer.close()
+        if self._writer and (writer := self._writer.result()):
+            writer.close()
+
+    def open_tensorboard(self) -> None:
+        """Begin to load the writer of TensorBoard files; if not called, the first line does it."""
+        if self._writer is None:
+            loading = ThreadPoolExecutor(1, thread_name_prefix="tensorboard")
+            folder = self._path.parent / "tensorboard"
+            self._writer = loading.submit(_tensorboard_writer, folder, self._first_step)
+            loading.shutdown(wait=False)
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Append one line of metrics and show them.
@@ -122,11 +132,12 @@ class RunLog:
         self._last_time, self._last_step = now, step
         numbers = {"images_per_second": rate, **numbers}
         self._write(step, {name: float(f"{value:.6g}") for name, value in numbers.items()})
-        if self._writer:
+        writer = self._tensorboard()
+        if writer:
             for name, value in numbers.items():
                 # tensorboardX prints a warning of its own for each value that is not finite.
                 if math.isfinite(value):
-                    self._writer.add_scalar(name, value, step)
+                    writer.add_scalar(name, value, step)
         self._show(step, numbers, now)
 
     def event(self, step: int, name: str, **payload: Any) -> None:
@@ -141,8 +152,9 @@ class RunLog:
 
     def image(self, step: int, name: str, image: UInt8[np.ndarray, "h w 3"]) -> None:
         """Hand a picture to TensorBoard, if it is installed; nothing is printed."""
-        if self._writer:
-            self._writer.add_image(name, image, step, dataformats="HWC")
+        writer = self._tensorboard()
+        if writer:
+            writer.add_image(name, image, step, dataformats="HWC")
 
     def advance(self, step: int) -> None:
         """Move the bar without a line of metrics; cheap enough for every step."""
@@ -152,6 +164,11 @@ class RunLog:
     def note(self, text: str) -> None:
         """Print a line above the bar."""
         (self._progress.console if self._progress else self._console).print(text)
+
+    def _tensorboard(self) -> Any:
+        self.open_tensorboard()
+        assert self._writer is not None
+        return self._writer.result()
 
     def _write(self, step: int, payload: Mapping[str, Any]) -> None:
         seconds = round(time.monotonic() - self._started, 3)
@@ -196,6 +213,9 @@ class SilentLog(RunLog):
         traceback: TracebackType | None,
     ) -> None:
         """Closes nothing; an exception passes through."""
+
+    def open_tensorboard(self) -> None:
+        """Nothing."""
 
     def metrics(self, step: int, values: Mapping[str, Any]) -> None:
         """Nothing."""

@@ -10,7 +10,7 @@ batch and all randomness of a step are functions of (seed, step), so a resumed r
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,7 +144,7 @@ def train(
     settings: LoopSettings,
     run_dir: Path,
     *,
-    sampler: Sampler | None = None,
+    make_sampler: Callable[[], Sampler] | None = None,
     headline: tuple[str, ...] = (),
 ) -> tuple[GanState, Timing]:
     """Trains to `settings.steps`, going on at the newest checkpoint in `run_dir` if there is one.
@@ -159,8 +159,9 @@ def train(
         data: where batches come from.
         settings: how long and how often.
         run_dir: the run's folder; checkpoints/ and metrics.jsonl are written there.
-        sampler: asked now and then, and at the end, in a thread of its own, for a picture that
-            goes to samples/ and to TensorBoard.
+        make_sampler: makes what is asked now and then, and at the end, for a picture that goes to
+            samples/ and to TensorBoard. All that in a thread of its own; making it begins when the
+            compilation does.
         headline: lines shown before the first step (the formula in force, for example).
 
     Returns:
@@ -200,7 +201,7 @@ def train(
                 return placement.one_copy(state), Timing(0.0, 0.0, 0.0, 0.0, 0.0, {})
             return _run(
                 task, optimizers, data, settings, run_dir, placement, state, first_step,
-                checkpoints, log, sampler, example,
+                checkpoints, log, make_sampler, example,
             )  # fmt: skip
 
 
@@ -215,7 +216,7 @@ def _run(
     first_step: int,
     checkpoints: Checkpoints,
     log: RunLog,
-    sampler: Sampler | None,
+    make_sampler: Callable[[], Sampler] | None,
     example: dict[str, np.ndarray],
 ) -> tuple[GanState, Timing]:
     processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
@@ -233,8 +234,11 @@ def _run(
     )
     lowered = placement.lower(step, state, example)
     trace_seconds = time.perf_counter() - begin
+    # What runs beside the compilation does not begin sooner: Python, which it needs, also traces.
+    log.open_tensorboard()
+    samples = run_dir / "samples"
+    drawing = Samples(make_sampler, samples, log) if make_sampler and is_first() else None
     agreed = Agreement(placement)
-    drawing = Samples(sampler, run_dir / "samples", log) if sampler and is_first() else None
     profiled = run_dir / "profile" if settings.profile and is_first() else None
     profile = StepProfile(profiled, first_step, settings.steps)
     photos = batches(
@@ -247,7 +251,6 @@ def _run(
         zoom=settings.zoom,
         share=(jax.process_index(), jax.process_count()),
     )
-    # Not sooner: Python, which reads, is also what traces.
     with Ahead(photos, placement.put_batch) as stream:
         compiled = lowered.compile()
         compile_seconds = time.perf_counter() - begin

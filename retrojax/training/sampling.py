@@ -1,8 +1,8 @@
 """Sample pictures drawn and written in the background, while training goes on.
 
 The next step takes over the memory of the state, so the generator is copied first: a copy on the
-device, behind the step that makes it, for which nobody waits. All the rest (compiling the drawing
-at its first time, drawing, encoding, writing) is one thread's work.
+device, behind the step that makes it, for which nobody waits. All the rest (making the sampler,
+compiling the drawing at its first time, drawing, encoding, writing) is one thread's work.
 """
 
 from collections.abc import Callable
@@ -29,17 +29,18 @@ class Samples:
     An error in the background is raised where the next sample is asked for, or on the way out.
     """
 
-    def __init__(self, sampler: Sampler, folder: Path, log: RunLog):
-        """Draws nothing yet.
+    def __init__(self, make_sampler: Callable[[], Sampler], folder: Path, log: RunLog):
+        """Has the sampler made; draws nothing yet.
 
         Args:
-            sampler: draws; called in the background.
+            make_sampler: makes what draws; both are called in the background.
             folder: where PNG files go, named by step.
             log: is given the pictures too.
         """
-        self._sampler, self._folder, self._log = sampler, folder, log
+        self._folder, self._log = folder, log
         self._copy = jax.jit(_copy_of_variables)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="samples")
+        self._sampler = self._thread.submit(make_sampler)
         self._drawing: Future[None] | None = None
 
     def __enter__(self) -> "Samples":
@@ -78,7 +79,7 @@ class Samples:
             drawing.result()
 
     def _write(self, step: int, variables: Variables) -> None:
-        picture = self._sampler(variables)
+        picture = self._sampler.result()(variables)
         write_png(self._folder / f"{step:08d}.png", picture)
         self._log.image(step, "samples", picture)
 

@@ -36,7 +36,7 @@ SETTINGS = LoopSettings(
 def run(task, photos, folder, sampler, **changes):
     optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
     settings = LoopSettings(**{**vars(SETTINGS), **changes})
-    return train(task, optimizers, photos, settings, folder, sampler=sampler)
+    return train(task, optimizers, photos, settings, folder, make_sampler=lambda: sampler)
 
 
 def first_bytes(variables):
@@ -190,13 +190,16 @@ def test_what_goes_wrong_with_a_sample_is_said_once_and_hides_no_other_error(tmp
     def fail(variables):
         raise RuntimeError("no paint left")
 
-    with pytest.raises(RuntimeError, match="no paint left"), Samples(fail, tmp_path, log) as drawn:
+    def samples():
+        return Samples(lambda: fail, tmp_path, log)
+
+    with pytest.raises(RuntimeError, match="no paint left"), samples() as drawn:
         drawn.draw(1, {"params": jnp.ones(2)})
-    with Samples(fail, tmp_path, log) as drawn:
+    with samples() as drawn:
         drawn.draw(1, {"params": jnp.ones(2)})
         with pytest.raises(RuntimeError, match="no paint left"):
             drawn.draw(2, {"params": jnp.ones(2)})
-    with pytest.raises(KeyError) as caught, Samples(fail, tmp_path, log) as drawn:
+    with pytest.raises(KeyError) as caught, samples() as drawn:
         drawn.draw(1, {"params": jnp.ones(2)})
         raise KeyError("first")
     assert "no paint left" in caught.value.__notes__[0]

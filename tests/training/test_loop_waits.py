@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from retrojax.data.ahead import Ahead
@@ -33,7 +34,7 @@ def run(make_task, photos, tmp_path, monkeypatch):
     Likewise `lowering()` and `compiling()` are called when the step is lowered and compiled.
     """
 
-    def run(step, sampler=None, *, lowering=list, compiling=list, **settings):
+    def run(step, make_sampler=None, *, lowering=list, compiling=list, **settings):
         steps = iter(range(1, settings["steps"] + 1))
 
         class Program:
@@ -53,7 +54,7 @@ def run(make_task, photos, tmp_path, monkeypatch):
         rest = {"save_every_seconds": 0.0, "sample_every_steps": 0, "log_every_steps": 1}
         optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
         chosen = LoopSettings(batch_size=4, window=10, **{**rest, **settings})
-        return train(make_task(), optimizers, photos, chosen, tmp_path, sampler=sampler)
+        return train(make_task(), optimizers, photos, chosen, tmp_path, make_sampler=make_sampler)
 
     return run
 
@@ -83,6 +84,31 @@ def test_the_first_batch_is_read_while_the_step_is_compiled_and_not_while_it_is_
         compiling=lambda: found.append(put[0].wait(TIMEOUT)),
     )
     assert found == [False, True]
+
+
+def test_the_sampler_is_made_while_the_step_is_compiled_and_not_while_it_is_traced(run):
+    made, found = threading.Event(), []
+
+    def make_sampler():
+        made.set()
+        return lambda _: np.zeros((1, 1, 3), np.uint8)
+
+    run(
+        lambda k: {"g/total": k},
+        make_sampler,
+        steps=1,
+        lowering=lambda: found.append(made.wait(0.3)),
+        compiling=lambda: found.append(made.wait(TIMEOUT)),
+    )
+    assert found == [False, True]
+
+
+def test_a_sampler_that_cannot_be_made_ends_the_run_at_its_first_sample(run):
+    def make_sampler():
+        raise ValueError("no canvas")
+
+    with pytest.raises(ValueError, match="no canvas"):
+        run(lambda k: {"g/total": k}, make_sampler, steps=2)
 
 
 def test_the_next_batch_is_put_on_the_devices_while_a_step_runs(run, put):
@@ -192,7 +218,7 @@ def test_time_is_told_apart_by_what_it_went_into(run, monkeypatch):
     monkeypatch.setattr(Checkpoints, "save", lambda self, k, *_, **__: wait(k))
     monkeypatch.setattr(Samples, "draw", lambda *_: wait(32))
     monkeypatch.setattr(Samples, "wait", lambda _: wait(64))  # on the way out
-    _, timing = run(step, lambda _: None, steps=6, save_every_steps=2, sample_every_steps=4)
+    _, timing = run(step, lambda: lambda _: None, steps=6, save_every_steps=2, sample_every_steps=4)
 
     saves, samples, logs = 2 + 4 + 6, 2 * 32, 8 + 5 * 0.25
     assert timing.train == 6 * (1 + 0.5) + saves + samples + logs + 64
