@@ -14,7 +14,7 @@ each phase. The relative error (L2) in float32 is 1e-6 for 2 and 3 taps, 4e-6 fo
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -92,13 +92,19 @@ def point_count(taps: int, size: Size, tile: int) -> int:
     return (taps + tile - 1) ** 2 * down * right
 
 
-def tile_side(taps: int, size: Size) -> int:
-    """Outputs of a tile along each axis: 2, or 3 where that saves a fifth of the products.
+def tile_side(taps: int, size: Size, most: int = 4) -> int:
+    """Outputs of a tile along each axis: 2, or 3 or 4 where that saves enough of the products.
 
-    Never 3 for 5 taps, whose further points cost more time and precision than they save.
+    A larger tile has fewer points for each output but more sums for each point: 3 has to save a
+    fifth of the products of 2, 4 a quarter of those of the better one. Never for 5 taps, whose
+    further points cost more time and precision than they save; never more than `most`.
     """
-    saves = point_count(taps, size, 3) <= 0.8 * point_count(taps, size, 2)
-    return 3 if taps < 5 and saves else 2
+    if taps == 5:
+        return 2
+    two, three, four = (point_count(taps, size, tile) for tile in (2, 3, 4))
+    best = 3 if three <= 0.8 * two else 2
+    larger = most >= 4 and taps + 4 - 1 <= len(POINTS) + 1
+    return 4 if larger and four <= 0.75 * min(two, three) else best
 
 
 def winograd_conv(
@@ -111,9 +117,7 @@ def winograd_conv(
     values = _kernel_values(w.astype(x.dtype), stride, own.kernel)
 
     def part(x: Array) -> Array:
-        seen = _on_both_axes(
-            own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size, tile)
-        )
+        seen = _at_points(own.data, _phases(x, taps, stride, pads, size), size, tile)
         products = [
             [
                 jnp.einsum("bhwi,io->bhwo", pixels, value)
@@ -131,6 +135,11 @@ def winograd_transpose(
     y: Float[Array, "b h2 w2 o"], w: Float[Array, "k k i o"], stride: int, pads: Pads, size: Size
 ) -> Float[Array, "b h w i"]:
     """Its transpose in the input, of height and width `size`."""
+    # Of a stride, tiles of 4 would save less than the sums of all phases cost.
+    return _transpose(y, w, stride, pads, size, most=4 if stride == 1 else 3)
+
+
+def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size, most: int) -> Array:
     taps = phase_taps(w.shape[0], stride)
     # Of the phases of all that y paints, only those that the result shows.
     first = [lo // stride for lo, _ in pads]
@@ -139,10 +148,10 @@ def winograd_transpose(
     )
     if _apart_by_phase(taps, stride, shown, size):
         return _transpose_by_phase(y, w, stride, pads, size)
-    tile = tile_side(taps, shown)
+    tile = tile_side(taps, shown, most)
     own = transforms(taps, tile)
     edges = [(taps - 1 - start, n + taps - 1) for start, n in zip(first, shown, strict=True)]
-    seen = _on_both_axes(own.data, _tiles(_cropped(y, edges), taps, shown, tile))
+    seen = _at_points(own.data, _cropped(y, edges), shown, tile)
     values = _kernel_values(w.astype(y.dtype), stride, own.kernel[:, ::-1])
     products = [
         [jnp.einsum("bhwo,io->bhwi", pixels, value) for pixels, value in zip(*pair, strict=True)]
@@ -162,7 +171,7 @@ def _apart_by_phase(taps: int, stride: int, shown: Size, size: Size) -> bool:
     if size[0] % stride or size[1] % stride:
         return False
     own = (size[0] // stride, size[1] // stride)
-    alone, together = (point_count(taps, s, tile_side(taps, s)) for s in (own, shown))
+    alone, together = (point_count(taps, s, tile_side(taps, s, 3)) for s in (own, shown))
     return alone <= 0.8 * together
 
 
@@ -177,7 +186,7 @@ def _transpose_by_phase(y: Array, w: Array, stride: int, pads: Pads, size: Size)
         places = [n + lo for n, (lo, _) in zip((row, column), pads, strict=True)]
         taps = w[places[0] % stride :: stride, places[1] % stride :: stride]
         cut = (places[0] // stride, 0), (places[1] // stride, 0)
-        return winograd_transpose(y, taps, 1, cut, own)
+        return _transpose(y, taps, 1, cut, own, most=3)
 
     return _joined([[phase(u, v) for v in range(stride)] for u in range(stride)], size)
 
@@ -191,10 +200,8 @@ def winograd_weight_gradient(
     own = transforms(taps, tile)
 
     def part(x: Array, y: Array) -> Grid:
-        seen = _on_both_axes(
-            own.data, _tiles(_phases(x, taps, stride, pads, size), taps, size, tile)
-        )
-        asked = _on_both_axes(own.result.T, _tiles(y, 1, size, tile))
+        seen = _at_points(own.data, _phases(x, taps, stride, pads, size), size, tile)
+        asked = _at_points(own.result.T, y, size, tile)
         return [
             [
                 summed_product(a.reshape(-1, a.shape[3]), b.reshape(-1, b.shape[3]))
@@ -270,17 +277,35 @@ def _cropped(x: Array, places: list[tuple[int, int]]) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
 
 
-def _tiles(x: Array, taps: int, size: Size, tile: int) -> Grid:
-    """The places of the tiles that cover `size` outputs; a tile sees tile + taps - 1."""
-    side, (rows, columns) = tile + taps - 1, tile_counts(size, tile)
+def _at_points(matrix: np.ndarray, x: Array, size: Size, tile: int) -> Grid:
+    """What the tiles that cover `size` outputs have at the points; a column for each pixel seen."""
+    points, side = matrix.shape
+    rows, columns = tile_counts(size, tile)
     x = _cropped(x, [(0, (n - 1) * tile + side) for n in (rows, columns)])
-    return [
-        [
-            x[:, u : u + (rows - 1) * tile + 1 : tile, v : v + (columns - 1) * tile + 1 : tile]
-            for v in range(side)
+
+    def down(x: Array) -> list[Array]:
+        places = [x[:, u : u + (rows - 1) * tile + 1 : tile] for u in range(side)]
+        return [_combined(row, places) for row in matrix]
+
+    def right(lines: list[Array]) -> Grid:
+        cut = [
+            [x[:, :, v : v + (columns - 1) * tile + 1 : tile] for v in range(side)] for x in lines
         ]
-        for u in range(side)
-    ]
+        return [[_combined(row, places) for row in matrix] for places in cut]
+
+    return _in_steps(matrix, down, right, x)
+
+
+def _in_steps(
+    matrix: np.ndarray, down: Callable[..., Any], right: Callable[[Any], Grid], given: Any
+) -> Grid:
+    """A matrix along columns, then along rows; in one pass where its rows have at most two terms.
+
+    The square of more terms, for each value, costs more than to write and read the first sums.
+    """
+    if np.count_nonzero(matrix, axis=1).max() <= 2:
+        return right(down(given))
+    return unfused(right, unfused(down, given))
 
 
 def _outputs(matrix: np.ndarray, products: Grid, size: Size) -> Array:
@@ -289,7 +314,7 @@ def _outputs(matrix: np.ndarray, products: Grid, size: Size) -> Array:
     What the tiles have at each of their places is computed before it is joined: fused with the
     joining, every value is looked for by branches, one at a time.
     """
-    return _joined(unfused(lambda products: _on_both_axes(matrix, products), products), size)
+    return _joined(unfused(partial(_on_both_axes, matrix), products), size)
 
 
 def _joined(grid: Grid, size: Size) -> Array:
@@ -301,8 +326,14 @@ def _joined(grid: Grid, size: Size) -> Array:
 
 def _on_both_axes(matrix: np.ndarray, grid: Grid) -> Grid:
     """Each column of a grid by a matrix, then each row."""
-    down = [[_combined(row, column) for column in zip(*grid, strict=True)] for row in matrix]
-    return [[_combined(row, places) for row in matrix] for places in down]
+
+    def down(grid: Grid) -> Grid:
+        return [[_combined(row, column) for column in zip(*grid, strict=True)] for row in matrix]
+
+    def right(grid: Grid) -> Grid:
+        return [[_combined(row, places) for row in matrix] for places in grid]
+
+    return _in_steps(matrix, down, right, grid)
 
 
 def _combined(weights: np.ndarray, arrays: "list[Array] | tuple[Array, ...]") -> Array:
