@@ -13,7 +13,6 @@ A generator that takes one size only is given pictures of that size alone.
 Noise is a function of seed, name and position alone, so grain runs on across tile borders.
 """
 
-import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -24,14 +23,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax import lax
-from jax.extend.random import threefry2x32_p
-from jaxtyping import Array, Float, Int, Key, UInt8
+from jaxtyping import Array, Float, Key, UInt8
 from PIL import Image
 
 from retrojax.inference.bundle import Bundle
 from retrojax.inference.enlarge import enlarged_rows, enlarging_matrix
 from retrojax.inference.geometry import geometry
+from retrojax.inference.noise import noise_at
 from retrojax.inference.tiles import run_tiled
 from retrojax.models.look import LookGenerator
 
@@ -223,33 +221,8 @@ def _noise(
     """Noise for a tile, or None if the module takes none."""
     if not module.noise_channels:
         return None
-    return _draw(key, *place, *size, module.noise_channels)
-
-
-@partial(jax.jit, static_argnames=("height", "width", "channels"))
-def _draw(
-    key: Key[Array, ""],
-    top: Int[Array, ""],
-    left: Int[Array, ""],
-    height: int,
-    width: int,
-    channels: int,
-) -> Float[Array, "height width channels"]:
-    """Standard normal noise; the value at a position does not depend on the tile it is in.
-
-    Two channels from each block of Threefry-2x32 (Salmon et al. 2011), whose counter is the
-    position itself: a fifth of the time of a key for each position.
-    """
-    shape = (height, width, -(-channels // 2))
-    row, column, pair = (lax.broadcasted_iota(jnp.uint32, shape, axis) for axis in range(3))
-    row, column = row + top.astype(jnp.uint32), column + left.astype(jnp.uint32)
-    first, second = jax.random.key_data(key)
-    words = threefry2x32_p.bind(first, second, row, column * shape[2] + pair)
-    bits = jnp.concatenate(words, -1)[..., :channels]
-    # 23 bits as the fraction of a number in [1, 2), so evenly in (-1, 1).
-    ones = lax.bitcast_convert_type((bits >> 9) | np.uint32(0x3F800000), jnp.float32)
-    evenly = jnp.maximum(2.0 * (ones - 1.0) - 1.0, np.nextafter(np.float32(-1), np.float32(0)))
-    return math.sqrt(2) * lax.erf_inv(evenly)
+    top, left = (np.int32(start) for start in place)
+    return noise_at(key, top, left, *size, module.noise_channels)
 
 
 def _batched(noise: Float[Array, "h w n"] | None) -> Float[Array, "1 h w n"] | None:
