@@ -47,6 +47,18 @@ def test_bands_follow_each_other_and_copy_the_picture():
     assert shapes == {(192, 192)}
 
 
+def test_a_picture_of_one_tile_is_handed_on_without_a_copy():
+    outputs = []
+
+    def run(rows, columns, top, left):
+        outputs.append(np.float32(rows[:, None, None] * 1000 + columns[:, None]))
+        return outputs[-1]
+
+    ((rows, band),) = run_tiled(run, 90, 50, tile=192, reach=10, surround=3)
+    assert rows == slice(0, 90) and np.shares_memory(band, outputs[0])
+    np.testing.assert_array_equal(band[..., 0], np.add.outer(np.arange(90) * 1000, np.arange(50)))
+
+
 def test_a_tile_smaller_than_the_reach_is_refused():
     with pytest.raises(ValueError, match="tile 128 is too small for reach 60"):
         tile_axis(1000, tile=128, reach=60, multiple=4, surround=0)
