@@ -129,10 +129,10 @@ def _look_bands(
     scale = _FRAME_MM * bundle.pixels_per_mm / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+        small = _shrunk(image, size)
 
     def run(rows: np.ndarray, columns: np.ndarray, top: int, left: int) -> np.ndarray:
-        pixels = small[rows[:, None], columns]
+        pixels = small[rows].take(columns, axis=1)
         noise = _noise(look, key, (top, left), pixels.shape[:2])
         return np.asarray(_look_effects(look, bundle.variables, pixels, noise))
 
@@ -153,6 +153,13 @@ def _look_bands(
         colours = _look_colour(look, bundle.variables, pixels)
         mixed = np.asarray(_look_mixed(pixels, colours, maps, strength))
         yield rows, mixed[:filled].reshape(shape)
+
+
+def _shrunk(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> np.ndarray:
+    """A smaller copy, (width, height); far smaller ones by whole pixels first, so faster."""
+    return np.asarray(
+        Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    )
 
 
 @partial(jax.jit, static_argnames=("module",))

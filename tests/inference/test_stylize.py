@@ -166,3 +166,23 @@ def test_options_out_of_range_are_refused(look, photo, options, message):
 def test_an_empty_picture_is_refused(look):
     with pytest.raises(ValueError, match="at least one pixel"):
         stylize(look, np.zeros((0, 5, 3), np.uint8))
+
+
+def test_shrinking_by_whole_pixels_first_changes_one_level_at_most(monkeypatch):
+    rng = np.random.default_rng(0)
+    waves = 128 + 90 * np.sin(np.arange(3000) ** 2 / 30000)
+    image = waves[None, :, None] + rng.normal(0, 8, (300, 3000, 3))
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    bundle = load_bundle("faded-print")
+    found = stylize(bundle, image).astype(int)
+
+    def lanczos_alone(image, size):
+        shrunk.append(size)
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+    shrunk = []
+    monkeypatch.setattr("retrojax.inference.stylize._shrunk", lanczos_alone)
+    difference = np.abs(found - stylize(bundle, image))
+    assert shrunk == [(512, 51)]
+    assert difference.max() <= 1
+    assert 0 < difference.mean() < 0.05
