@@ -142,17 +142,22 @@ def _look_bands(
     down, across = enlarging_matrix(small.shape[0], height), enlarging_matrix(small.shape[1], width)
     # Pixels in one shape for all pictures, so that what is done with them is compiled once.
     count = max(_CHUNK, width)
-    pixels, maps = np.zeros((count, 3), np.uint8), np.zeros((count, effects.shape[2]), np.float32)
     rows_at_once = count // width
     for first in range(0, height, rows_at_once):
         rows = slice(first, min(first + rows_at_once, height))
-        shape = (rows.stop - rows.start, width, -1)
-        filled = shape[0] * width
-        pixels[:filled].reshape(shape)[:] = image[rows]
-        maps[:filled].reshape(shape)[:] = enlarged_rows(effects, down, across, rows)
+        pixels = _filled(image[rows], count)
+        maps = _filled(enlarged_rows(effects, down, across, rows), count)
         colours = _look_colour(look, bundle.variables, pixels)
         mixed = np.asarray(_look_mixed(pixels, colours, maps, strength))
-        yield rows, mixed[:filled].reshape(shape)
+        shape = rows.stop - rows.start, width, 3
+        yield rows, mixed[: shape[0] * width].reshape(shape)
+
+
+def _filled(rows: np.ndarray, count: int) -> np.ndarray:
+    """[count, channels]: the pixels of some rows, filled up with zeros."""
+    pixels = rows.reshape(-1, rows.shape[2])
+    missing = count - len(pixels)
+    return np.pad(pixels, ((0, missing), (0, 0))) if missing else pixels
 
 
 def _shrunk(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> np.ndarray:
