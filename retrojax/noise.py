@@ -1,8 +1,8 @@
 """Standard normal noise by counter, two values from each block of Threefry.
 
 A block of Threefry-2x32 (Salmon et al. 2011) gives two words of 32 random bits. `jax.random` makes
-one word, and so one value, of both; noise for whole batches of images is a tenth of the time of a
-small generator's step on CPU, and these blocks are most of it.
+one word, and so one value, of both, in a loop over all numbers; noise for whole batches of images
+was a tenth of a small generator's step on CPU.
 """
 
 import math
@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, Key, UInt32
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -28,8 +29,31 @@ def normal(key: Key[Array, ""], shape: tuple[int, ...]) -> Float[Array, "..."]:
         return jax.random.normal(key, shape)
     count = math.prod(shape)
     block = lax.iota(jnp.uint32, -(-count // 2))
-    pairs = threefry2x32_p.bind(words[0], words[1], jnp.zeros_like(block), block)
+    pairs = threefry(words[0], words[1], jnp.zeros_like(block), block)
     return from_bits(jnp.concatenate(pairs)[:count]).reshape(shape)
+
+
+def threefry(
+    first: UInt32[Array, ""],
+    second: UInt32[Array, ""],
+    row: UInt32[Array, "*shape"],
+    column: UInt32[Array, "*shape"],
+) -> tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]:
+    """Threefry-2x32 of the key (first, second) at the counters (row, column).
+
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3; 20 rounds.
+    JAX's own on CPU is a loop that writes all numbers to memory in each of five turns; this is one
+    pass, in less than half the time.
+    """
+    keys = (first, second, first ^ second ^ np.uint32(0x1BD11BDA))
+    row, column = row + first, column + second
+    for turn in range(5):
+        for bits in _ROTATIONS[turn % 2]:
+            row += column
+            column = row ^ (column << np.uint32(bits) | column >> np.uint32(32 - bits))
+        row += keys[(turn + 1) % 3]
+        column += keys[(turn + 2) % 3] + np.uint32(turn + 1)
+    return row, column
 
 
 def from_bits(bits: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:

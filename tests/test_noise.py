@@ -1,11 +1,13 @@
 """Standard normal noise: its distribution, its independence, and other generators' keys."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.random import threefry2x32_p
 from scipy import stats
 
-from retrojax.noise import normal
+from retrojax.noise import normal, threefry
 
 
 def test_it_is_standard_normal_and_white():
@@ -39,3 +41,12 @@ def test_any_shape(shape):
 def test_keys_of_another_generator_draw_what_jax_draws():
     key = jax.random.key(0, impl="rbg")
     np.testing.assert_array_equal(normal(key, (7,)), jax.random.normal(key, (7,)))
+
+
+def test_blocks_are_those_of_jax():
+    rng = np.random.default_rng(0)
+    first, second = (jnp.asarray(rng.integers(0, 2**32), jnp.uint32) for _ in range(2))
+    row, column = (jnp.asarray(rng.integers(0, 2**32, 1000), jnp.uint32) for _ in range(2))
+    expected = threefry2x32_p.bind(first, second, row, column)
+    for found, wanted in zip(threefry(first, second, row, column), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)

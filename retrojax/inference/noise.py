@@ -3,16 +3,14 @@
 A picture in tiles therefore has the noise of the whole, and grain runs on across their borders.
 """
 
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Key
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+from retrojax.noise import from_bits, threefry
 
 
 @partial(jax.jit, static_argnames=("height", "width", "channels"))
@@ -46,34 +44,4 @@ def noise_at(
     blocks = [threefry(first, second, row, column * pairs + pair) for pair in range(pairs)]
     planes = [block[half] for half in range(2) for block in blocks]
     # A channel at a time: innermost, so short an axis would be the loop.
-    return jnp.stack([_normal(bits) for bits in planes[:channels]], -1)
-
-
-def threefry(
-    first: UInt32[Array, ""],
-    second: UInt32[Array, ""],
-    row: UInt32[Array, "*shape"],
-    column: UInt32[Array, "*shape"],
-) -> tuple[UInt32[Array, "*shape"], UInt32[Array, "*shape"]]:
-    """Threefry-2x32 of the key (first, second) at the counters (row, column).
-
-    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3; 20 rounds.
-    JAX's own on CPU is a loop that writes all numbers to memory in each of five turns; this is one
-    pass, in less than half the time.
-    """
-    keys = (first, second, first ^ second ^ np.uint32(0x1BD11BDA))
-    row, column = row + first, column + second
-    for turn in range(5):
-        for bits in _ROTATIONS[turn % 2]:
-            row += column
-            column = row ^ (column << np.uint32(bits) | column >> np.uint32(32 - bits))
-        row += keys[(turn + 1) % 3]
-        column += keys[(turn + 2) % 3] + np.uint32(turn + 1)
-    return row, column
-
-
-def _normal(bits: UInt32[Array, "*shape"]) -> Float[Array, "*shape"]:
-    # 23 bits as the fraction of a number in [1, 2), so evenly in (-1, 1).
-    ones = lax.bitcast_convert_type((bits >> 9) | np.uint32(0x3F800000), jnp.float32)
-    evenly = jnp.maximum(2.0 * (ones - 1.0) - 1.0, np.nextafter(np.float32(-1), np.float32(0)))
-    return math.sqrt(2) * lax.erf_inv(evenly)
+    return jnp.stack([from_bits(bits) for bits in planes[:channels]], -1)

@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.random import threefry2x32_p
 from scipy import stats
 
-from retrojax.inference.noise import noise_at, threefry
+from retrojax.inference.noise import noise_at
 
 
 def test_the_noise_is_white_standard_and_normal_and_belongs_to_its_place():
@@ -20,12 +19,3 @@ def test_the_noise_is_white_standard_and_normal_and_belongs_to_its_place():
     assert power.max() < np.log(whole.size) + 5
     other = np.asarray(noise_at(jax.random.fold_in(key, 1), zero, zero, 256, 256, 3))
     assert abs(np.corrcoef(whole.ravel(), other.ravel())[0, 1]) < 0.01
-
-
-def test_its_bits_are_those_of_jax():
-    rng = np.random.default_rng(0)
-    first, second = (jnp.asarray(rng.integers(0, 2**32), jnp.uint32) for _ in range(2))
-    row, column = (jnp.asarray(rng.integers(0, 2**32, 1000), jnp.uint32) for _ in range(2))
-    expected = threefry2x32_p.bind(first, second, row, column)
-    for found, wanted in zip(threefry(first, second, row, column), expected, strict=True):
-        np.testing.assert_array_equal(found, wanted)
