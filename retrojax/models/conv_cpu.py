@@ -117,7 +117,8 @@ def _many_channels(batch: int, size: Size, shape: tuple[int, ...], stride: int, 
     taps, deep = phase_taps(rows, stride), stride**2 * inputs
     if rows != columns or not 2 <= taps <= 5 or jnp.dtype(dtype).itemsize < 4:
         return False
-    taken = stride**2 * point_count(taps, size, tile_side(taps, size))
+    tile = tile_side(taps, size, batch=batch, pairs=deep * outputs)
+    taken = stride**2 * point_count(taps, size, tile)
     saved = (rows**2 * size[0] * size[1] - taken) / (stride * (taps + 1)) ** 2
     return min(deep, outputs) >= 24 and batch * saved >= 64
 

@@ -4,13 +4,14 @@ Winograd's minimal filtering (Lavin & Gray 2016, arXiv:1509.09308, section 4) wi
 Toom and Cook (Blahut 2010, section 5.2): tiles of outputs are evaluated at points, multiplied there
 by the kernel's values, and interpolated. For each output and pair of channels in tiles of 2x2 a 3x3
 kernel takes 4 products instead of 9, a 4x4 of stride 2 takes 9 instead of 16, a 5x5 takes 9 instead
-of 25. A stride is taken out first: phases of the input become channels, and taps beyond a kernel
-zeros.
+of 25; in tiles of 4x4 the first takes 2.25, the second 6.25. A stride is taken out first: phases of
+the input become channels, and taps beyond a kernel zeros.
 
 All three functions are one trilinear form with one of its arguments left open, as in `conv.py`.
 
 Contract: the functions of `conv_direct.py` up to rounding, for square kernels of 2 to 5 taps for
-each phase. The relative error (L2) in float32 is 1e-6 for 2 and 3 taps, 4e-6 for 5.
+each phase. The relative error (L2) in float32 is 1e-6 for 2 and 3 taps (3e-6 in
+tiles of 4), 4e-6 for 5.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,9 @@ from retrojax.models.summed_products import summed_product
 from retrojax.models.unfused import unfused
 
 CACHED = 2**22
-"""Values of all tiles at once that caches still help with."""
+"""Values at all points, of tiles or of a kernel, that caches still help with."""
+FEW_TILES = 64
+"""Tiles of 4 below which the kernel's values at the points cost more than the tiles save."""
 
 # The last point is infinity.
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
@@ -92,40 +95,41 @@ def point_count(taps: int, size: Size, tile: int) -> int:
     return (taps + tile - 1) ** 2 * down * right
 
 
-def tile_side(taps: int, size: Size, most: int = 4) -> int:
+def tile_side(taps: int, size: Size, *, batch: int = 0, pairs: int = 0) -> int:
     """Outputs of a tile along each axis: 2, or 3 or 4 where that saves enough of the products.
 
     A larger tile has fewer points for each output but more sums for each point: 3 has to save a
-    fifth of the products of 2, 4 a quarter of those of the better one. Never for 5 taps, whose
-    further points cost more time and precision than they save; never more than `most`.
+    fifth of the products of 2, 4 a quarter of those of the better one. 3 taps go with 4 at most, 4
+    with 3, and 5 with 2: further points cost more time and precision than they save.
+
+    Args:
+        taps: of the kernel along an axis.
+        size: height and width of the outputs.
+        batch: images. 4 is for many tiles alone.
+        pairs: of channels. 4 is for kernels alone whose values at all points are few.
     """
     if taps == 5:
         return 2
     two, three, four = (point_count(taps, size, tile) for tile in (2, 3, 4))
-    best = 3 if three <= 0.8 * two else 2
-    larger = most >= 4 and taps + 4 - 1 <= len(POINTS) + 1
-    return 4 if larger and four <= 0.75 * min(two, three) else best
+    points = (taps + 4 - 1) ** 2
+    pays = taps <= 3 and batch * four >= FEW_TILES * points and points * pairs <= CACHED
+    if pays and four <= 0.75 * min(two, three):
+        return 4
+    return 3 if three <= 0.8 * two else 2
 
 
 def winograd_conv(
     x: Float[Array, "b h w i"], w: Float[Array, "k k i o"], stride: int, pads: Pads, size: Size
 ) -> Float[Array, "b h2 w2 o"]:
     """The convolution, of height and width `size`."""
-    taps = phase_taps(w.shape[0], stride)
-    tile = tile_side(taps, size)
+    taps, pairs = phase_taps(w.shape[0], stride), stride**2 * w.shape[2] * w.shape[3]
+    tile = tile_side(taps, size, batch=x.shape[0], pairs=pairs)
     own = transforms(taps, tile)
     values = _kernel_values(w.astype(x.dtype), stride, own.kernel)
 
     def part(x: Array) -> Array:
         seen = _at_points(own.data, _phases(x, taps, stride, pads, size), size, tile)
-        products = [
-            [
-                jnp.einsum("bhwi,io->bhwo", pixels, value)
-                for pixels, value in zip(*rows, strict=True)
-            ]
-            for rows in zip(seen, values, strict=True)
-        ]
-        return _outputs(own.result, products, size)
+        return _outputs(own.result, _products(seen, values, 0), size)
 
     parts = _in_parts(part, (x,), _tile_values(x, taps, stride, size, tile))
     return parts.swapaxes(0, 1).reshape(-1, *size, w.shape[3])
@@ -136,10 +140,11 @@ def winograd_transpose(
 ) -> Float[Array, "b h w i"]:
     """Its transpose in the input, of height and width `size`."""
     # Of a stride, tiles of 4 would save less than the sums of all phases cost.
-    return _transpose(y, w, stride, pads, size, most=4 if stride == 1 else 3)
+    many = {"batch": y.shape[0], "pairs": w.shape[2] * w.shape[3]} if stride == 1 else {}
+    return _transpose(y, w, stride, pads, size, **many)
 
 
-def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size, most: int) -> Array:
+def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size, **many: int) -> Array:
     taps = phase_taps(w.shape[0], stride)
     # Of the phases of all that y paints, only those that the result shows.
     first = [lo // stride for lo, _ in pads]
@@ -148,16 +153,12 @@ def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size, most: in
     )
     if _apart_by_phase(taps, stride, shown, size):
         return _transpose_by_phase(y, w, stride, pads, size)
-    tile = tile_side(taps, shown, most)
+    tile = tile_side(taps, shown, **many)
     own = transforms(taps, tile)
     edges = [(taps - 1 - start, n + taps - 1) for start, n in zip(first, shown, strict=True)]
     seen = _at_points(own.data, _cropped(y, edges), shown, tile)
     values = _kernel_values(w.astype(y.dtype), stride, own.kernel[:, ::-1])
-    products = [
-        [jnp.einsum("bhwo,io->bhwi", pixels, value) for pixels, value in zip(*pair, strict=True)]
-        for pair in zip(seen, values, strict=True)
-    ]
-    deep = _outputs(own.result, products, shown)
+    deep = _outputs(own.result, _products(seen, values, 1), shown)
     kept = zip(pads, first, size, strict=True)
     places = [(start * stride - lo, n) for (lo, _), start, n in kept]
     return _cropped(_channels_as_phases(deep, stride), places)
@@ -171,7 +172,7 @@ def _apart_by_phase(taps: int, stride: int, shown: Size, size: Size) -> bool:
     if size[0] % stride or size[1] % stride:
         return False
     own = (size[0] // stride, size[1] // stride)
-    alone, together = (point_count(taps, s, tile_side(taps, s, 3)) for s in (own, shown))
+    alone, together = (point_count(taps, s, tile_side(taps, s)) for s in (own, shown))
     return alone <= 0.8 * together
 
 
@@ -186,7 +187,7 @@ def _transpose_by_phase(y: Array, w: Array, stride: int, pads: Pads, size: Size)
         places = [n + lo for n, (lo, _) in zip((row, column), pads, strict=True)]
         taps = w[places[0] % stride :: stride, places[1] % stride :: stride]
         cut = (places[0] // stride, 0), (places[1] // stride, 0)
-        return _transpose(y, taps, 1, cut, own, most=3)
+        return _transpose(y, taps, 1, cut, own)
 
     return _joined([[phase(u, v) for v in range(stride)] for u in range(stride)], size)
 
@@ -196,7 +197,8 @@ def winograd_weight_gradient(
 ) -> Float[Array, "k k i o"]:
     """Its transpose in the kernel, of `kernel` taps along each axis."""
     taps, size = phase_taps(kernel, stride), y.shape[1:3]
-    tile = tile_side(taps, size)
+    pairs = stride**2 * x.shape[3] * y.shape[3]
+    tile = tile_side(taps, size, batch=x.shape[0], pairs=pairs)
     own = transforms(taps, tile)
 
     def part(x: Array, y: Array) -> Grid:
@@ -284,14 +286,10 @@ def _at_points(matrix: np.ndarray, x: Array, size: Size, tile: int) -> Grid:
     x = _cropped(x, [(0, (n - 1) * tile + side) for n in (rows, columns)])
 
     def down(x: Array) -> list[Array]:
-        places = [x[:, u : u + (rows - 1) * tile + 1 : tile] for u in range(side)]
-        return [_combined(row, places) for row in matrix]
+        return _sums_of_places(_entries(matrix), x, 1, tile, rows)
 
     def right(lines: list[Array]) -> Grid:
-        cut = [
-            [x[:, :, v : v + (columns - 1) * tile + 1 : tile] for v in range(side)] for x in lines
-        ]
-        return [[_combined(row, places) for row in matrix] for places in cut]
+        return [_sums_of_places(_entries(matrix), line, 2, tile, columns) for line in lines]
 
     return _in_steps(matrix, down, right, x)
 
@@ -328,15 +326,50 @@ def _on_both_axes(matrix: np.ndarray, grid: Grid) -> Grid:
     """Each column of a grid by a matrix, then each row."""
 
     def down(grid: Grid) -> Grid:
-        return [[_combined(row, column) for column in zip(*grid, strict=True)] for row in matrix]
+        sums = [_sums(_entries(matrix), list(column)) for column in zip(*grid, strict=True)]
+        return [list(row) for row in zip(*sums, strict=True)]
 
     def right(grid: Grid) -> Grid:
-        return [[_combined(row, places) for row in matrix] for places in grid]
+        return [_sums(_entries(matrix), row) for row in grid]
 
     return _in_steps(matrix, down, right, grid)
 
 
-def _combined(weights: np.ndarray, arrays: "list[Array] | tuple[Array, ...]") -> Array:
+# What follows is compiled by itself: all lines of a grid are alike, so each is traced once.
+@partial(jax.jit, static_argnums=(0, 2, 3, 4))
+def _sums_of_places(
+    matrix: tuple[tuple[float, ...], ...], x: Array, axis: int, step: int, tiles: int
+) -> list[Array]:
+    """A matrix by what each of the tiles along an axis has at each of its places."""
+    ends = (tiles - 1) * step + 1
+    places = [lax.slice_in_dim(x, at, at + ends, step, axis) for at in range(len(matrix[0]))]
+    return [_combined(row, places) for row in matrix]
+
+
+@partial(jax.jit, static_argnums=0)
+def _sums(matrix: tuple[tuple[float, ...], ...], arrays: list[Array]) -> list[Array]:
+    """A matrix by some arrays."""
+    return [_combined(row, arrays) for row in matrix]
+
+
+@partial(jax.jit, static_argnums=2)
+def _product(pixels: Array, values: Array, axis: int) -> Array:
+    return lax.dot_general(pixels, values, (((3,), (axis,)), ((), ())))
+
+
+def _products(pixels: Grid, values: Grid, axis: int) -> Grid:
+    """At each point, the pixels' channels by an axis of the kernel's values."""
+    return [
+        [_product(a, b, axis) for a, b in zip(*rows, strict=True)]
+        for rows in zip(pixels, values, strict=True)
+    ]
+
+
+def _entries(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in matrix.tolist())
+
+
+def _combined(weights: tuple[float, ...], arrays: list[Array]) -> Array:
     """A weighted sum; nothing is computed for zeros.
 
     By lax's own operations: an operator of jax.numpy takes twice as long to trace, and a step has
@@ -345,7 +378,7 @@ def _combined(weights: np.ndarray, arrays: "list[Array] | tuple[Array, ...]") ->
     total = None
     for weight, array in zip(weights, arrays, strict=True):
         if weight != 0:
-            size = abs(float(weight))
+            size = abs(weight)
             term = array if size == 1 else lax.mul(array, lax.full_like(array, size))
             if total is None:
                 total = term if weight > 0 else lax.neg(term)

@@ -39,6 +39,9 @@ SHAPES = {
     "many, 5x5 strided": (9, (16, 17), 6, 24, 5, 2, ((1, 2), (2, 2)), *WINOGRAD),
     "many, tiles of 3": (3, (9, 9), 24, 25, 3, 1, ((1, 1), (1, 1)), *WINOGRAD),
     "many, 4x4, tiles of 3": (3, (7, 10), 24, 25, 4, 1, ((1, 1), (2, 1)), *WINOGRAD),
+    "many, tiles of 4": (16, (8, 7), 24, 25, 3, 1, ((1, 1), (1, 1)), *WINOGRAD),
+    "many, tiles of 4, cropped": (16, (10, 9), 24, 25, 3, 1, ((-1, 1), (1, 0)), *WINOGRAD),
+    "many, tiles of 4, strided": (16, (16, 15), 6, 24, 4, 2, ((1, 1), (1, 2)), *WINOGRAD),
     "many, small maps": (32, (8, 8), 6, 24, 4, 2, ((1, 1), (1, 1)), *WINOGRAD),
     "many, small, 5x5": (32, (8, 8), 6, 24, 5, 2, ((1, 2), (2, 2)), *WINOGRAD),
     "many, 5x5 of stride 3": (32, (17, 16), 5, 24, 5, 3, ((3, 0), (0, 1)), *WINOGRAD),
@@ -107,9 +110,40 @@ def test_tiles_beyond_the_caches_are_made_in_parts(name, monkeypatch):
         np.testing.assert_allclose(ours, direct, atol=1e-5 * float(jnp.abs(direct).max()))
 
 
-@pytest.mark.parametrize(("name", "side"), [("many channels", 2), ("many, tiles of 3", 3)])
-def test_tiles_are_of_the_size_that_saves_a_fifth(name, side):
-    assert tile_side(SHAPES[name][4], SHAPES[name][1]) == side
+@pytest.mark.parametrize(
+    ("taps", "size", "given", "side"),
+    [
+        (3, (11, 10), {}, 2),
+        (3, (9, 9), {}, 3),
+        (3, (8, 8), {"batch": 16, "pairs": 600}, 4),
+        (2, (8, 8), {"batch": 16, "pairs": 600}, 4),
+        (3, (8, 8), {}, 2),
+        (3, (8, 8), {"batch": 15, "pairs": 600}, 2),
+        (3, (8, 8), {"batch": 16, "pairs": 2**17}, 2),
+        (4, (8, 8), {"batch": 16, "pairs": 600}, 2),
+        (5, (9, 9), {"batch": 16, "pairs": 600}, 2),
+    ],
+)
+def test_tiles_are_as_large_as_pays(taps, size, given, side):
+    assert tile_side(taps, size, **given) == side
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("many channels", 2), ("many, tiles of 3", 3), ("many, tiles of 4", 4)]
+    + [("many, tiles of 4, cropped", 4), ("many, tiles of 4, strided", 4)],
+)
+def test_the_shapes_have_the_tiles_that_they_are_named_by(name, side, monkeypatch):
+    taken, function = [], conv_winograd.transforms
+
+    def noting(taps, tile):
+        taken.append(tile)
+        return function(taps, tile)
+
+    monkeypatch.setattr(conv_winograd, "transforms", noting)
+    x, w, _, stride, pads = case(name)
+    jax.eval_shape(lambda x, w: cpu_conv(x, w, stride, pads), x, w)
+    assert taken[0] == side
 
 
 @pytest.mark.parametrize(
@@ -161,7 +195,7 @@ def noted(used, form, function, *args):
     return function(*args)
 
 
-@pytest.mark.parametrize(("taps", "tile"), [(2, 2), (3, 2), (4, 2), (5, 2), (2, 3), (3, 3), (4, 3)])
+@pytest.mark.parametrize(("taps", "tile"), [(2, 2), (3, 2), (5, 2), (2, 3), (4, 3), (2, 4), (3, 4)])
 def test_transforms_are_those_of_a_correlation(taps, tile):
     own = transforms(taps, tile)
     rng = np.random.default_rng(taps)
