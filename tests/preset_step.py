@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.build import AnyTask, build_average, build_optimizers, build_task
 from experiments.config import AnyConfig
-from retrojax.training.loop import initial_state
+from retrojax.training.loop import first_state
 from retrojax.training.state import GanState
 from retrojax.training.step import Step, make_step, rounds
 
@@ -38,7 +38,7 @@ def preset_step(config: AnyConfig, **changes: Any) -> PresetStep:
     ema = callable(average) or average > 0
 
     def start(raw):
-        return initial_state(task, raw, optimizers, seed=config.seed, ema=ema)
+        return first_state(task, raw, optimizers, seed=config.seed, ema=ema)
 
     step = make_step(
         task,

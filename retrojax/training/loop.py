@@ -112,6 +112,22 @@ class Timing:
     stalls: Mapping[str, Mapping[str, float]]
 
 
+def first_state(
+    task: Task,
+    raw: PyTree,
+    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
+    *,
+    seed: int,
+    ema: bool,
+) -> GanState:
+    """The state at step 0, a function of the seed and the shapes of a raw batch; to be traced."""
+    root = jax.random.key(seed)
+    init_key, prepare_key, run_key = jax.random.split(root, 3)
+    one = jax.tree.map(lambda x: x[:1], raw)
+    generator, discriminator = task.init(init_key, task.prepare(one, prepare_key))
+    return init_state(run_key, generator, discriminator, optimizers, ema=ema)
+
+
 def initial_state(
     task: Task,
     raw: PyTree,
@@ -120,21 +136,16 @@ def initial_state(
     seed: int,
     ema: bool,
 ) -> GanState:
-    """The state at step 0, a function of the seed and the shapes of a raw batch."""
-    root = jax.random.key(seed)
-    init_key, prepare_key, run_key = jax.random.split(root, 3)
-    one = jax.tree.map(lambda x: x[:1], raw)
-
+    """`first_state`, compiled; not to be called inside a traced function."""
     # It runs once: what LLVM would gain on CPU by optimising more is less than it takes.
     quickly = {"xla_backend_optimization_level": FIRST_STATE_LEVEL}
     on_cpu = jax.default_backend() == "cpu"
 
     @partial(jax.jit, compiler_options=quickly if on_cpu else None)
     def init(one: PyTree) -> GanState:
-        generator, discriminator = task.init(init_key, task.prepare(one, prepare_key))
-        return init_state(run_key, generator, discriminator, optimizers, ema=ema)
+        return first_state(task, one, optimizers, seed=seed, ema=ema)
 
-    return init(one)
+    return init(jax.tree.map(lambda x: x[:1], raw))
 
 
 def train(
