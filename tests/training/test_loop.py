@@ -145,6 +145,7 @@ def optimised():
 
 
 @pytest.mark.usefixtures("optimised")
+@pytest.mark.slow
 def test_the_first_state_is_compiled_quickly_to_the_bits_of_all_optimisations(
     make_task, raw, monkeypatch
 ):
