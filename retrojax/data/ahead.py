@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -10,7 +9,7 @@ U = TypeVar("U")
 
 
 class Ahead(Generic[T, U], Iterator[U]):
-    """An iterator that is always exactly one value ahead; a context manager that closes it.
+    """An iterator that is always exactly one value ahead; to be closed.
 
     An error of the reader or of what is done with its values is raised where that value is asked
     for, and again at every later time.
@@ -32,17 +31,6 @@ class Ahead(Generic[T, U], Iterator[U]):
         value = self._next.result()
         self._next = self._thread.submit(self._read)
         return value
-
-    def __enter__(self) -> "Ahead[T, U]":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the reader, behind the value under way, and ends the thread; at most once."""

@@ -262,7 +262,7 @@ def _run(
         zoom=settings.zoom,
         share=(jax.process_index(), jax.process_count()),
     )
-    with Ahead(photos, placement.put_batch) as stream:
+    with contextlib.closing(Ahead(photos, placement.put_batch)) as stream:
         compiled = lowered.compile()
         compile_seconds = time.perf_counter() - begin
         log.note(f"compiled in {compile_seconds:.1f} s")

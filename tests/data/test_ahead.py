@@ -1,6 +1,7 @@
 """One ahead: what is read when, in which thread, and how it ends."""
 
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_values_come_in_order_made_ready_in_one_other_thread():
         threads.add(threading.current_thread())
         return -number
 
-    with numbers.ahead(ready) as stream:
+    with closing(numbers.ahead(ready)) as stream:
         assert list(stream) == [-number for number in range(20)]
     assert threads == numbers.threads and len(threads) == 1
     assert threading.current_thread() not in threads
@@ -53,7 +54,7 @@ def test_values_come_in_order_made_ready_in_one_other_thread():
 
 def test_one_is_read_ahead_and_no_more():
     numbers = Numbers(9)
-    with numbers.ahead() as stream:
+    with closing(numbers.ahead()) as stream:
         assert numbers.reaches(1) and not numbers.reaches(2, timeout=0.1)
         for taken in range(1, 4):
             next(stream)
@@ -62,7 +63,7 @@ def test_one_is_read_ahead_and_no_more():
 
 
 def test_an_end_stays_the_end():
-    with Numbers(1).ahead() as stream:
+    with closing(Numbers(1).ahead()) as stream:
         assert next(stream) == 0
         for _ in range(2):
             with pytest.raises(StopIteration):
@@ -70,7 +71,7 @@ def test_an_end_stays_the_end():
 
 
 def test_an_error_of_the_reader_is_raised_in_its_place():
-    with Numbers(3, OSError("disk gone")).ahead() as stream:
+    with closing(Numbers(3, OSError("disk gone")).ahead()) as stream:
         assert [next(stream), next(stream)] == [0, 1]
         for _ in range(2):
             with pytest.raises(OSError, match="disk gone"):
@@ -78,7 +79,7 @@ def test_an_error_of_the_reader_is_raised_in_its_place():
 
 
 def test_an_error_while_a_value_is_made_ready_is_raised_in_its_place():
-    with Numbers(3).ahead(lambda number: 1 // (1 - number)) as stream:
+    with closing(Numbers(3).ahead(lambda number: 1 // (1 - number))) as stream:
         assert next(stream) == 1
         with pytest.raises(ZeroDivisionError):
             next(stream)
@@ -102,7 +103,7 @@ def test_closing_waits_for_the_value_under_way_then_ends_thread_and_reader():
 
 def test_an_error_where_values_are_used_ends_thread_and_reader():
     numbers = Numbers(9)
-    with pytest.raises(KeyboardInterrupt), numbers.ahead() as stream:
+    with pytest.raises(KeyboardInterrupt), closing(numbers.ahead()) as stream:
         next(stream)
         raise KeyboardInterrupt
     (thread,) = numbers.threads
