@@ -238,3 +238,19 @@ def test_winograd_in_double_precision_is_exact():
     with jax.enable_x64(True):
         for ours, direct in pairs("many, 5x5", "float64"):
             np.testing.assert_allclose(ours, direct, atol=1e-13 * float(jnp.abs(direct).max()))
+
+
+@pytest.mark.parametrize(("taps", "tile", "calls"), [(2, 2, 0), (3, 2, 0), (2, 4, 2), (3, 4, 2)])
+def test_sums_of_many_terms_go_along_one_axis_after_the_other(taps, tile, calls):
+    """Each axis a call of its own, which XLA does not fuse with the other."""
+    own = transforms(taps, tile)
+    x = jnp.ones((2, 9, 9, 4))
+    program = jax.jit(lambda x: conv_winograd._at_points(own.data, x, (8, 8), tile))
+    assert program.lower(x).compile().as_text().count(" call(") == calls
+
+
+def test_sums_are_taken_before_tiles_are_joined():
+    own = transforms(2, 2)
+    products = [[jnp.ones((1, 2, 2, 4))] * 3] * 3
+    program = jax.jit(lambda products: conv_winograd._outputs(own.result, products, (4, 4)))
+    assert program.lower(products).compile().as_text().count(" call(") == 1
