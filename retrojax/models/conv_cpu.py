@@ -37,6 +37,8 @@ from retrojax.models.unfused import unfused
 
 # Images whose weight gradients or transposes are computed together.
 CHUNK = 4
+THIN = 2048
+"""Pairs of channels up to which a transpose of a stride is painted."""
 
 
 def cpu_conv(
@@ -61,7 +63,8 @@ def cpu_transpose(
     few_inputs = w.shape[2] <= 4
     if not few_inputs and _many_channels(batch, (height, width), w.shape, stride, y.dtype):
         return _apart(winograd_transpose, y, w, stride, pads, size)
-    if few_inputs or _few_positions(batch, (height, width), outputs):
+    thin = stride > 1 and w.shape[2] * outputs <= THIN
+    if few_inputs or thin or _few_positions(batch, (height, width), outputs):
         return _apart(_painted, y, w, stride, pads, size)
     if batch > 16 and stride > 1 and batch % CHUNK == 0 and height * width >= 64:
         parts = [direct_transpose(part, w, stride, pads, size) for part in _chunks(y)]
@@ -119,8 +122,10 @@ def _many_channels(batch: int, size: Size, shape: tuple[int, ...], stride: int, 
         return False
     tile = tile_side(taps, size, batch=batch, pairs=deep * outputs)
     taken = stride**2 * point_count(taps, size, tile)
-    saved = (rows**2 * size[0] * size[1] - taken) / (stride * (taps + 1)) ** 2
-    return min(deep, outputs) >= 24 and batch * saved >= 64
+    plain = rows**2 * size[0] * size[1]
+    saved = (plain - taken) / (stride * (taps + 1)) ** 2
+    # Of 3x3 kernels of stride 2 it saves less than a third: not what the sums cost.
+    return min(deep, outputs) >= 24 and batch * saved >= 64 and 3 * taken <= 2 * plain
 
 
 def _conv_size(x: Array, kernel: Size, stride: int, pads: Pads) -> Size:

@@ -25,19 +25,21 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from retrojax.models.conv_direct import Pads, Size
+from retrojax.models.grids import APART, TOGETHER, Form, Grid, Lines, in_steps, on_both_axes
 from retrojax.models.summed_products import summed_product
 from retrojax.models.unfused import unfused
 
 CACHED = 2**22
 """Values at all points, of tiles or of a kernel, that caches still help with."""
+
 FEW_TILES = 64
 """Tiles of 4 below which the kernel's values at the points cost more than the tiles save."""
 
+FEW_PRODUCTS = 2**26
+"""Multiplications up to which an operation for each point is not worth its start."""
+
 # The last point is infinity.
 POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
-
-Grid = list[list[Array]]
-"""Pixels at each place of a tile, grid[row][column] is [b, tiles down, tiles right, c]; or taps."""
 
 
 class Transforms(NamedTuple):
@@ -124,12 +126,12 @@ def winograd_conv(
     """The convolution, of height and width `size`."""
     taps, pairs = phase_taps(w.shape[0], stride), stride**2 * w.shape[2] * w.shape[3]
     tile = tile_side(taps, size, batch=x.shape[0], pairs=pairs)
-    own = transforms(taps, tile)
-    values = _kernel_values(w.astype(x.dtype), stride, own.kernel)
+    own, form = transforms(taps, tile), _form(taps, size, tile, x.shape[0] * pairs)
+    values = _kernel_values(form, own.kernel, w.astype(x.dtype), stride)
 
     def part(x: Array) -> Array:
-        seen = _at_points(own.data, _phases(x, taps, stride, pads, size), size, tile)
-        return _outputs(own.result, _products(seen, values, 0), size)
+        seen = _at_points(form, own.data, _phases(x, taps, stride, pads, size), size, tile)
+        return _outputs(form, own.result, _products(form, seen, values, 0), size)
 
     parts = _in_parts(part, (x,), _tile_values(x, taps, stride, size, tile))
     return parts.swapaxes(0, 1).reshape(-1, *size, w.shape[3])
@@ -156,9 +158,10 @@ def _transpose(y: Array, w: Array, stride: int, pads: Pads, size: Size, **many: 
     tile = tile_side(taps, shown, **many)
     own = transforms(taps, tile)
     edges = [(taps - 1 - start, n + taps - 1) for start, n in zip(first, shown, strict=True)]
-    seen = _at_points(own.data, _cropped(y, edges), shown, tile)
-    values = _kernel_values(w.astype(y.dtype), stride, own.kernel[:, ::-1])
-    deep = _outputs(own.result, _products(seen, values, 1), shown)
+    form = _form(taps, shown, tile, y.shape[0] * stride**2 * w.shape[2] * w.shape[3])
+    seen = _at_points(form, own.data, _cropped(y, edges), shown, tile)
+    values = _kernel_values(form, own.kernel[:, ::-1], w.astype(y.dtype), stride)
+    deep = _outputs(form, own.result, _products(form, seen, values, 1), shown)
     kept = zip(pads, first, size, strict=True)
     places = [(start * stride - lo, n) for (lo, _), start, n in kept]
     return _cropped(_channels_as_phases(deep, stride), places)
@@ -199,34 +202,31 @@ def winograd_weight_gradient(
     taps, size = phase_taps(kernel, stride), y.shape[1:3]
     pairs = stride**2 * x.shape[3] * y.shape[3]
     tile = tile_side(taps, size, batch=x.shape[0], pairs=pairs)
-    own = transforms(taps, tile)
+    own, form = transforms(taps, tile), _form(taps, size, tile, x.shape[0] * pairs)
+
+    def outer(a: Array, b: Array) -> Array:
+        return summed_product(a.reshape(-1, a.shape[3]), b.reshape(-1, b.shape[3]))
 
     def part(x: Array, y: Array) -> Grid:
-        seen = _at_points(own.data, _phases(x, taps, stride, pads, size), size, tile)
-        asked = _at_points(own.result.T, y, size, tile)
-        return [
-            [
-                summed_product(a.reshape(-1, a.shape[3]), b.reshape(-1, b.shape[3]))
-                for a, b in zip(*rows, strict=True)
-            ]
-            for rows in zip(seen, asked, strict=True)
-        ]
+        seen = _at_points(form, own.data, _phases(x, taps, stride, pads, size), size, tile)
+        asked = _at_points(form, own.result.T, y, size, tile)
+        return form.each(form.each(outer))(seen, asked)
 
     parts = _in_parts(part, (x, y), _tile_values(x, taps, stride, size, tile))
-    products = [[one.sum(axis=0) for one in row] for row in parts]
-    grid = _on_both_axes(own.kernel.T, products)
-    deep = jnp.stack([jnp.stack(row) for row in grid]).reshape(1, taps, taps, -1)
+    products = jax.tree.map(lambda one: one.sum(axis=0), parts)
+    grid = on_both_axes(form, own.kernel.T, products)
+    deep = jnp.stack([jnp.stack(list(row)) for row in grid]).reshape(1, taps, taps, -1)
     gradient = _channels_as_phases(deep, stride)[0, :kernel, :kernel]
     return gradient.reshape(kernel, kernel, x.shape[3], y.shape[3])
 
 
-def _kernel_values(w: Array, stride: int, matrix: np.ndarray) -> Grid:
+def _kernel_values(form: Form, matrix: np.ndarray, w: Array, stride: int) -> Grid:
     """The kernel at each pair of points, [s s i, o]."""
     taps = matrix.shape[1]
     kernel, _, inputs, outputs = w.shape
     whole = _cropped(w.reshape(1, kernel, kernel, -1), [(0, taps * stride)] * 2)
     deep = _phases_as_channels(whole, stride)[0].reshape(taps, taps, -1, outputs)
-    return _on_both_axes(matrix, [[deep[u, v] for v in range(taps)] for u in range(taps)])
+    return on_both_axes(form, matrix, [list(row) for row in deep] if form is APART else deep)
 
 
 def _phases(x: Array, taps: int, stride: int, pads: Pads, size: Size) -> Array:
@@ -279,110 +279,55 @@ def _cropped(x: Array, places: list[tuple[int, int]]) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
 
 
-def _at_points(matrix: np.ndarray, x: Array, size: Size, tile: int) -> Grid:
+def _form(taps: int, size: Size, tile: int, pairs: int) -> Form:
+    """The form for tiles that cover `size` outputs, and pairs of channels of all images."""
+    return TOGETHER if point_count(taps, size, tile) * pairs <= FEW_PRODUCTS else APART
+
+
+def _at_points(form: Form, matrix: np.ndarray, x: Array, size: Size, tile: int) -> Grid:
     """What the tiles that cover `size` outputs have at the points; a column for each pixel seen."""
-    points, side = matrix.shape
+    side = matrix.shape[1]
     rows, columns = tile_counts(size, tile)
     x = _cropped(x, [(0, (n - 1) * tile + side) for n in (rows, columns)])
 
-    def down(x: Array) -> list[Array]:
-        return _sums_of_places(_entries(matrix), x, 1, tile, rows)
+    def places(x: Array, axis: int, tiles: int) -> list[Array]:
+        ends = (tiles - 1) * tile + 1
+        return [lax.slice_in_dim(x, at, at + ends, tile, axis) for at in range(side)]
 
-    def right(lines: list[Array]) -> Grid:
-        return [_sums_of_places(_entries(matrix), line, 2, tile, columns) for line in lines]
+    def down(x: Array) -> Lines:
+        return form.sums(matrix, places(x, 1, rows))
 
-    return _in_steps(matrix, down, right, x)
+    def right(lines: Lines) -> Grid:
+        return form.each(lambda line: form.sums(matrix, places(line, 2, columns)))(lines)
 
-
-def _in_steps(
-    matrix: np.ndarray, down: Callable[..., Any], right: Callable[[Any], Grid], given: Any
-) -> Grid:
-    """A matrix along columns, then along rows; in one pass where its rows have at most two terms.
-
-    The square of more terms, for each value, costs more than to write and read the first sums.
-    """
-    if np.count_nonzero(matrix, axis=1).max() <= 2:
-        return right(down(given))
-    return unfused(right, unfused(down, given))
+    return in_steps(form, matrix, down, right, x)
 
 
-def _outputs(matrix: np.ndarray, products: Grid, size: Size) -> Array:
+def _outputs(form: Form, matrix: np.ndarray, products: Grid, size: Size) -> Array:
     """Images of `size` out of the products at all points.
 
     What the tiles have at each of their places is computed before it is joined: fused with the
     joining, every value is looked for by branches, one at a time.
     """
-    return _joined(unfused(partial(_on_both_axes, matrix), products), size)
+    tiles = unfused(partial(on_both_axes, form, matrix), products)
+    return _joined(tiles, size)
 
 
 def _joined(grid: Grid, size: Size) -> Array:
     """Images out of tiles, cut to `size`."""
-    tiles, side = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2), len(grid)
-    batch, down, _, right, _, channels = tiles.shape
+    if isinstance(grid, jax.Array):
+        tiles = grid.transpose(2, 3, 0, 4, 1, 5)
+    else:
+        tiles = jnp.stack([jnp.stack(row, axis=3) for row in grid], axis=2)
+    batch, down, side, right, _, channels = tiles.shape
     return tiles.reshape(batch, down * side, right * side, channels)[:, : size[0], : size[1]]
 
 
-def _on_both_axes(matrix: np.ndarray, grid: Grid) -> Grid:
-    """Each column of a grid by a matrix, then each row."""
-
-    def down(grid: Grid) -> Grid:
-        sums = [_sums(_entries(matrix), list(column)) for column in zip(*grid, strict=True)]
-        return [list(row) for row in zip(*sums, strict=True)]
-
-    def right(grid: Grid) -> Grid:
-        return [_sums(_entries(matrix), row) for row in grid]
-
-    return _in_steps(matrix, down, right, grid)
-
-
-# What follows is compiled by itself: all lines of a grid are alike, so each is traced once.
-@partial(jax.jit, static_argnums=(0, 2, 3, 4))
-def _sums_of_places(
-    matrix: tuple[tuple[float, ...], ...], x: Array, axis: int, step: int, tiles: int
-) -> list[Array]:
-    """A matrix by what each of the tiles along an axis has at each of its places."""
-    ends = (tiles - 1) * step + 1
-    places = [lax.slice_in_dim(x, at, at + ends, step, axis) for at in range(len(matrix[0]))]
-    return [_combined(row, places) for row in matrix]
+def _products(form: Form, pixels: Grid, values: Grid, axis: int) -> Grid:
+    """At each point, the pixels' channels by an axis of the kernel's values."""
+    return form.each(form.each(partial(_product, axis)))(pixels, values)
 
 
 @partial(jax.jit, static_argnums=0)
-def _sums(matrix: tuple[tuple[float, ...], ...], arrays: list[Array]) -> list[Array]:
-    """A matrix by some arrays."""
-    return [_combined(row, arrays) for row in matrix]
-
-
-@partial(jax.jit, static_argnums=2)
-def _product(pixels: Array, values: Array, axis: int) -> Array:
+def _product(axis: int, pixels: Array, values: Array) -> Array:
     return lax.dot_general(pixels, values, (((3,), (axis,)), ((), ())))
-
-
-def _products(pixels: Grid, values: Grid, axis: int) -> Grid:
-    """At each point, the pixels' channels by an axis of the kernel's values."""
-    return [
-        [_product(a, b, axis) for a, b in zip(*rows, strict=True)]
-        for rows in zip(pixels, values, strict=True)
-    ]
-
-
-def _entries(matrix: np.ndarray) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in matrix.tolist())
-
-
-def _combined(weights: tuple[float, ...], arrays: list[Array]) -> Array:
-    """A weighted sum; nothing is computed for zeros.
-
-    By lax's own operations: an operator of jax.numpy takes twice as long to trace, and a step has
-    hundreds of these sums.
-    """
-    total = None
-    for weight, array in zip(weights, arrays, strict=True):
-        if weight != 0:
-            size = abs(weight)
-            term = array if size == 1 else lax.mul(array, lax.full_like(array, size))
-            if total is None:
-                total = term if weight > 0 else lax.neg(term)
-            else:
-                total = (lax.add if weight > 0 else lax.sub)(total, term)
-    assert total is not None
-    return total

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retrojax.models import conv_cpu, conv_winograd
+from retrojax.models import conv_cpu, conv_winograd, grids
 from retrojax.models.conv_cpu import cpu_conv, cpu_transpose, cpu_weight_gradient
 from retrojax.models.conv_direct import direct_conv, direct_transpose, direct_weight_gradient
 from retrojax.models.conv_winograd import tile_side, transforms
@@ -23,13 +23,14 @@ SHAPES = {
     "one output": (2, (9, 8), 6, 1, 3, 1, ((1, 1), (1, 1)), "input", "gathered", "direct"),
     "one, padded": (2, (5, 4), 6, 1, 4, 1, ((3, 3), (3, 2)), "input", "gathered", "direct"),
     "one, cropped": (2, (9, 8), 6, 1, 3, 1, ((-1, 2), (0, -1)), "input", "gathered", "direct"),
-    "small batch": (3, (16, 15), 16, 8, 3, 2, ((1, 1), (0, 1)), "taps", "direct", "direct"),
+    "small batch": (3, (16, 15), 16, 8, 3, 2, ((1, 1), (0, 1)), "taps", "direct", "painted"),
+    "unread rows": (3, (16, 16), 16, 8, 3, 2, ((0, 0), (0, 1)), "taps", "direct", "painted"),
     "one pixel": (20, (9, 8), 6, 5, 1, 1, ((0, 0), (0, 0)), "taps", "direct", "direct"),
-    "few channels": (3, (16, 15), 6, 5, 3, 2, ((1, 1), (0, 1)), "direct", "direct", "direct"),
+    "few channels": (3, (16, 15), 6, 5, 3, 1, ((1, 1), (0, 1)), "direct", "direct", "direct"),
     "three inputs": (2, (16, 15), 3, 48, 7, 1, ((3, 3), (3, 3)), "taps", "direct", "painted"),
-    "large batch": (20, (32, 33), 5, 6, 4, 2, ((1, 1), (1, 1)), "chunks", "direct", "chunks"),
-    "odd batch": (18, (32, 33), 5, 6, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
-    "small maps": (20, (8, 9), 5, 6, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
+    "large batch": (20, (32, 33), 5, 420, 4, 2, ((1, 1), (1, 1)), "chunks", "direct", "chunks"),
+    "odd batch": (18, (32, 33), 5, 420, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
+    "small maps": (68, (8, 9), 5, 420, 4, 2, ((1, 1), (1, 1)), "direct", "direct", "direct"),
     "many channels": (3, (11, 10), 24, 26, 3, 1, ((1, 1), (1, 1)), *WINOGRAD),
     "many, cropped": (5, (12, 11), 24, 24, 3, 1, ((-1, 2), (0, -1)), *WINOGRAD),
     "many, strided": (5, (21, 18), 6, 24, 4, 2, ((1, 1), (1, 2)), *WINOGRAD),
@@ -43,7 +44,7 @@ SHAPES = {
     "many, tiles of 4, strided": (16, (16, 15), 6, 24, 4, 2, ((1, 1), (1, 2)), *WINOGRAD),
     "many, small maps": (32, (8, 8), 6, 24, 4, 2, ((1, 1), (1, 1)), *WINOGRAD),
     "many, small, 5x5": (32, (8, 8), 6, 24, 5, 2, ((1, 2), (2, 2)), *WINOGRAD),
-    "many, 5x5 of stride 3": (32, (17, 16), 5, 24, 5, 3, ((3, 0), (0, 1)), *WINOGRAD),
+    "many, 6x6 of stride 3": (32, (17, 19), 5, 24, 6, 3, ((3, 1), (1, 1)), *WINOGRAD),
 }
 FORMS = {
     "output": "_gradient_by_output",
@@ -93,6 +94,17 @@ def pairs(name, dtype="float32"):
 def test_every_form_is_the_direct_one(name):
     for ours, direct in pairs(name):
         assert ours.shape == direct.shape and ours.dtype == direct.dtype
+        np.testing.assert_allclose(ours, direct, atol=1e-5 * float(jnp.abs(direct).max()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["many, cropped", "many, 5x5 strided", "many, tiles of 4, cropped", "many, tiles of 4, strided"]
+    + ["many, small maps", "many, 6x6 of stride 3"],
+)
+def test_an_operation_for_each_point_is_the_direct_one(name, monkeypatch):
+    monkeypatch.setattr(conv_winograd, "FEW_PRODUCTS", 0)
+    for ours, direct in pairs(name):
         np.testing.assert_allclose(ours, direct, atol=1e-5 * float(jnp.abs(direct).max()))
 
 
@@ -240,17 +252,38 @@ def test_winograd_in_double_precision_is_exact():
             np.testing.assert_allclose(ours, direct, atol=1e-13 * float(jnp.abs(direct).max()))
 
 
-@pytest.mark.parametrize(("taps", "tile", "calls"), [(2, 2, 0), (3, 2, 0), (2, 4, 2), (3, 4, 2)])
-def test_sums_of_many_terms_go_along_one_axis_after_the_other(taps, tile, calls):
+@pytest.mark.parametrize(
+    ("form", "taps", "tile", "calls"),
+    [("APART", 2, 2, 0), ("APART", 3, 2, 0), ("APART", 2, 4, 2), ("APART", 3, 4, 2)]
+    + [("TOGETHER", 2, 2, 2), ("TOGETHER", 3, 4, 2)],
+)
+def test_sums_of_many_terms_go_along_one_axis_after_the_other(form, taps, tile, calls):
     """Each axis a call of its own, which XLA does not fuse with the other."""
-    own = transforms(taps, tile)
+    own, form = transforms(taps, tile), getattr(grids, form)
     x = jnp.ones((2, 9, 9, 4))
-    program = jax.jit(lambda x: conv_winograd._at_points(own.data, x, (8, 8), tile))
+    program = jax.jit(lambda x: conv_winograd._at_points(form, own.data, x, (8, 8), tile))
     assert program.lower(x).compile().as_text().count(" call(") == calls
 
 
 def test_sums_are_taken_before_tiles_are_joined():
     own = transforms(2, 2)
     products = [[jnp.ones((1, 2, 2, 4))] * 3] * 3
-    program = jax.jit(lambda products: conv_winograd._outputs(own.result, products, (4, 4)))
+    program = jax.jit(
+        lambda products: conv_winograd._outputs(grids.APART, own.result, products, (4, 4))
+    )
     assert program.lower(products).compile().as_text().count(" call(") == 1
+
+
+@pytest.mark.parametrize(("few", "products"), [(2**26, 1), (0, 16)])
+def test_little_work_is_one_product_for_all_points(few, products, monkeypatch):
+    monkeypatch.setattr(conv_winograd, "FEW_PRODUCTS", few)
+    x, w, y, stride, pads = case("many channels")
+    for function, a, b, *rest in (
+        (cpu_conv, x, w, stride, pads),
+        (cpu_transpose, y, w, stride, pads, x.shape[1:3]),
+        (cpu_weight_gradient, x, y, stride, pads, w.shape[:2]),
+    ):
+        program = jax.jit(lambda a, b, f=function, r=rest: f(a, b, *r)).lower(a, b).as_text()
+        # A function that is called several times stands there once.
+        found = program.count("call @_product"), program.count("stablehlo.dot_general")
+        assert max(found) == products
