@@ -2,15 +2,17 @@
 
 Order of one iteration, which resuming depends on: take batch k, dispatch step k, read the metrics
 of the step before (the device is never waited for), then save and sample if due. Batch k + 1 is
-read and put on the devices meanwhile, the first one while the step is compiled. Files are written
-in the background: for a checkpoint the loop waits until the step just dispatched is done and copied
-to the host, for a sample not even that. A step's number is the number of completed updates. The
-batch and all randomness of a step are functions of (seed, step), so a resumed run is the same run.
+read and put on the devices meanwhile, the first one while the step is compiled; the first state is
+made while the step is traced. Files are written in the background: for a checkpoint the loop waits
+until the step just dispatched is done and copied to the host, for a sample not even that. A step's
+number is the number of completed updates. The batch and all randomness of a step are functions of
+(seed, step), so a resumed run is the same run.
 """
 
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -137,6 +139,23 @@ def initial_state(
     ema: bool,
 ) -> GanState:
     """`first_state`, compiled; not to be called inside a traced function."""
+    one = _one_of(raw)
+    return _lower_first_state(task, one, optimizers, seed=seed, ema=ema).compile()(one)
+
+
+def _one_of(raw: PyTree) -> PyTree:
+    """A batch of the first example alone: what a state's shapes go by."""
+    return jax.tree.map(lambda x: x[:1], raw)
+
+
+def _lower_first_state(
+    task: Task,
+    one: PyTree,
+    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
+    *,
+    seed: int,
+    ema: bool,
+) -> jax.stages.Lowered:
     # It runs once: what LLVM would gain on CPU by optimising more is less than it takes.
     quickly = {"xla_backend_optimization_level": FIRST_STATE_LEVEL}
     on_cpu = jax.default_backend() == "cpu"
@@ -145,7 +164,7 @@ def initial_state(
     def init(one: PyTree) -> GanState:
         return first_state(task, one, optimizers, seed=seed, ema=ema)
 
-    return init(jax.tree.map(lambda x: x[:1], raw))
+    return init.lower(one)
 
 
 def train(
@@ -190,14 +209,22 @@ def train(
     targets = data.validation[0].target is not None or data.targets is not None
     names = ("source", "target") if targets else ("source",)
     example = {name: np.zeros(shape, np.uint8) for name in names}
-    state = initial_state(task, example, optimizers, seed=settings.seed, ema=settings.averages)
-    state = placement.put_state(state)
+    one = _one_of(example)
+    fresh = _lower_first_state(task, one, optimizers, seed=settings.seed, ema=settings.averages)
+    like = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement.replicated),
+        fresh.out_info,
+    )
 
-    with Checkpoints(run_dir / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(state)
-        first_step = 0
-        if restored is not None:
-            state, first_step = restored
+    def first() -> GanState:
+        return placement.put_state(fresh.compile()(one))
+
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="first-state") as thread,
+        Checkpoints(run_dir / "checkpoints") as checkpoints,
+    ):
+        restored = checkpoints.restore(like)
+        first_step = 0 if restored is None else restored[1]
         with (RunLog if is_first() else SilentLog)(
             run_dir,
             total_steps=settings.steps,
@@ -208,10 +235,11 @@ def train(
                 log.note(line)
             if restored is not None:
                 log.note(f"resuming at step {first_step}")
+            start = thread.submit(first if restored is None else lambda: restored[0])
             if first_step >= settings.steps:
-                return placement.one_copy(state), Timing(0.0, 0.0, 0.0, 0.0, 0.0, {})
+                return placement.one_copy(start.result()), Timing(0.0, 0.0, 0.0, 0.0, 0.0, {})
             return _run(
-                task, optimizers, data, settings, run_dir, placement, state, first_step,
+                task, optimizers, data, settings, run_dir, placement, like, start, first_step,
                 checkpoints, log, make_sampler, example,
             )  # fmt: skip
 
@@ -223,7 +251,8 @@ def _run(
     settings: LoopSettings,
     run_dir: Path,
     placement: Placement,
-    state: GanState,
+    like: GanState,
+    start: Future[GanState],
     first_step: int,
     checkpoints: Checkpoints,
     log: RunLog,
@@ -243,7 +272,7 @@ def _run(
         accumulate=settings.accumulate,
         axis_name=placement.axis_name,
     )
-    lowered = placement.lower(step, state, example)
+    lowered = placement.lower(step, like, example)
     trace_seconds = time.perf_counter() - begin
     # What runs beside the compilation does not begin sooner: Python, which it needs, also traces.
     log.open_tensorboard()
@@ -266,6 +295,7 @@ def _run(
         compiled = lowered.compile()
         compile_seconds = time.perf_counter() - begin
         log.note(f"compiled in {compile_seconds:.1f} s")
+        state = start.result()
         # Gloo gives the processes 30 s to meet for the first exchange of the step.
         wait_for_all("the compiled step")
         begin = saved = time.perf_counter()
