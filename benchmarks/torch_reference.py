@@ -10,6 +10,7 @@ takes the norms of all gradients and the means of the logits; these do not. Need
 # The extra `bench` may be absent.
 # pyright: reportMissingImports=false
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -23,10 +24,15 @@ from torch.nn import functional as F
 from benchmarks.ceilings import Plain, convolutions, matmul_side, median_seconds
 from benchmarks.games import Game, game
 from benchmarks.handover import Handover, load
+from benchmarks.torch_film import Film
 from benchmarks.torch_games import Images, make
 from benchmarks.torch_speed import allow_what_jax_does
 from benchmarks.torch_weights import channels_last, give_weights, images
+from experiments.config import LookConfig
 from experiments.memory import peak_memory
+from experiments.presets import preset
+from retrojax.data import batches, open_data
+from retrojax.film import LOOKS
 
 MODES = ("eager", "default", "max-autotune")
 
@@ -99,6 +105,33 @@ class TorchContender:
         for batch in itertools.islice(itertools.cycle(joint.batches), steps):
             joint.step(batch)
         self._wait()
+
+    def train_look(self, preset_name: str, steps: int) -> None:
+        """Plays the game from its start on a preset's photographs, cut by the product's loader.
+
+        Args:
+            preset_name: whose photographs, look and batches.
+            steps: how many.
+        """
+        allow_what_jax_does()
+        config = preset(preset_name)
+        assert isinstance(config, LookConfig)
+        film = Film(LOOKS[config.look], crop=config.crop, pixels_per_mm=config.pixels_per_mm)
+        joint = JointStep(self.game, self.handover, self.device, self.mode)
+        data = open_data(config.data, photo_size=config.photo_size, window=config.window)
+        with contextlib.closing(
+            batches(
+                data,
+                batch_size=config.batch_size,
+                window=config.window,
+                seed=config.seed,
+                first_step=0,
+                steps=steps,
+            )
+        ) as stream:
+            for raw in stream:
+                joint.step(film.pairs(raw))
+            self._wait()
 
     def ceilings(self) -> dict[str, float]:
         """FLOP/s of a square matrix product and of the fastest of a few plain convolutions."""

@@ -13,10 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from retrojax.models.unfused import unfused
 
+Matrix = Float[np.ndarray, "rows terms"]
 Lines = Sequence[Any] | Array
 """What belongs to the places along an axis: a list, or one array with them as leading axis."""
 Grid = Sequence[Sequence[Array]] | Array
@@ -31,11 +32,11 @@ class Form(NamedTuple):
         each: a function of lines' members, or of those of several lines, as one of whole lines.
     """
 
-    sums: Callable[[np.ndarray, Lines], Lines]
+    sums: Callable[[Matrix, Lines], Lines]
     each: Callable[[Callable[..., Any]], Callable[..., Lines]]
 
 
-def on_both_axes(form: Form, matrix: np.ndarray, grid: Grid) -> Grid:
+def on_both_axes(form: Form, matrix: Matrix, grid: Grid) -> Grid:
     """A matrix by each row of a grid, then by each column."""
 
     def right(grid: Grid) -> Grid:
@@ -46,7 +47,7 @@ def on_both_axes(form: Form, matrix: np.ndarray, grid: Grid) -> Grid:
 
 def in_steps(
     form: Form,
-    matrix: np.ndarray,
+    matrix: Matrix,
     first: Callable[..., Any],
     second: Callable[[Any], Grid],
     given: Any,
@@ -61,7 +62,7 @@ def in_steps(
     return unfused(second, unfused(first, given))
 
 
-def _sums_apart(matrix: np.ndarray, lines: Lines) -> Lines:
+def _sums_apart(matrix: Matrix, lines: Lines) -> Lines:
     """A matrix by lists of arrays, or of lists of them: an operation for each sum."""
     weights = tuple(tuple(row) for row in matrix.tolist())
     columns = [jax.tree.leaves(line) for line in lines]
@@ -95,7 +96,7 @@ def _combined(weights: tuple[float, ...], arrays: list[Array]) -> Array:
     return total
 
 
-def _sums_together(matrix: np.ndarray, lines: Lines) -> Array:
+def _sums_together(matrix: Matrix, lines: Lines) -> Array:
     """A matrix by the members of a leading axis, zeros included: one operation for all sums.
 
     Three hundred for a small convolution take the compiler most of a second.

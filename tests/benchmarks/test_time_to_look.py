@@ -36,26 +36,30 @@ def test_the_table_names_both_clocks():
         "preset": "tiny",
         "steps": 4,
         "load_average": None,
-        "ratio": 0.5,
-        "whole_ratio": 0.75,
         "product": {"trained": 2.0, "whole": 3.0, "compile": 1.0, "train": 0.5},
         "torch": {
-            **{"trained": 4.0, "steps": 4, "title": "look", "device": "cpu (cpu)"},
-            "versions": {"torch": "2"},
+            "pairs": {
+                **{"trained": 4.0, "steps": 4, "title": "look", "device": "cpu (cpu)"},
+                **{"versions": {"torch": "2"}, "ratio": 0.5, "whole_ratio": 0.75},
+            }
         },
     }
     text = dict(lines(report))
     assert text["product, to the last step"].startswith("2.0 s")
-    assert text["product / PyTorch"].startswith("0.500")
-    assert text["whole / PyTorch"].startswith("0.750")
+    assert text["PyTorch, pairs"] == "look, 2 eager"
+    assert text["  product / PyTorch"].startswith("0.500")
+    assert text["  whole / PyTorch"].startswith("0.750")
 
 
 @pytest.mark.slow
 def test_the_smallest_run_beside_pytorch(tmp_path, capsys):
     pytest.importorskip("torch")
-    main(["--preset=tiny", "--steps=2", f"--json={tmp_path / 'found.json'}"])
+    options = ["--against=look", "--against=pairs", f"--json={tmp_path / 'found.json'}"]
+    main(["--preset=tiny", "--steps=2", *options])
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["ratio"] == found["product"]["trained"] / found["torch"]["trained"]
-    assert found["whole_ratio"] == found["product"]["whole"] / found["torch"]["trained"]
-    assert found["torch"]["steps"] == 2
-    assert "product / PyTorch" in capsys.readouterr().out
+    assert list(found["torch"]) == ["look", "pairs"]
+    for theirs in found["torch"].values():
+        assert theirs["ratio"] == found["product"]["trained"] / theirs["trained"]
+        assert theirs["whole_ratio"] == found["product"]["whole"] / theirs["trained"]
+        assert theirs["steps"] == 2
+    assert capsys.readouterr().out.count("product / PyTorch") == 2
