@@ -10,8 +10,9 @@ number is the number of completed updates. The batch and all randomness of a ste
 """
 
 import contextlib
+import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -164,7 +165,20 @@ def _lower_first_state(
     def init(one: PyTree) -> GanState:
         return first_state(task, one, optimizers, seed=seed, ema=ema)
 
-    return init.lower(one)
+    with _nothing_collected():
+        return init.lower(one)
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Generator[None, None, None]:
+    """Puts Python's garbage collection off: a sixth of the time of tracing, which leaves little."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def train(
@@ -272,7 +286,8 @@ def _run(
         accumulate=settings.accumulate,
         axis_name=placement.axis_name,
     )
-    lowered = placement.lower(step, like, example)
+    with _nothing_collected():
+        lowered = placement.lower(step, like, example)
     trace_seconds = time.perf_counter() - begin
     # What runs beside the compilation does not begin sooner: Python, which it needs, also traces.
     log.open_tensorboard()

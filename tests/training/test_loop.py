@@ -1,5 +1,6 @@
 """The loop: what runs behind the steps, what is traced, and that nothing is compiled late."""
 
+import gc
 import gzip
 import json
 import logging
@@ -215,3 +216,42 @@ def test_what_goes_wrong_with_a_sample_is_said_once_and_hides_no_other_error(tmp
 def test_steps_are_traced_after_a_warm_up_as_far_as_there_are_any(first_step, last_step, steps):
     assert list(StepProfile(Path("trace"), first_step, last_step).steps) == steps
     assert not StepProfile(None, first_step, last_step).steps
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_put_off_while_a_state_is_traced_and_the_setting_stays(
+    enabled, make_task, raw, monkeypatch
+):
+    seen, function = [], loop.first_state
+
+    def traced(*args, **options):
+        seen.append(gc.isenabled())
+        return function(*args, **options)
+
+    monkeypatch.setattr(loop, "first_state", traced)
+    optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        loop._lower_first_state(make_task(), raw, optimizers, seed=0, ema=False)
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was else gc.disable)()
+    assert seen == [False]
+
+
+def test_a_resumed_run_makes_no_first_state(make_task, photos, tmp_path, monkeypatch):
+    def sampler(variables):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    run(make_task(), photos, tmp_path, sampler, steps=2)
+    made, function = [], jax.stages.Lowered.compile
+
+    def noting(lowered, *args, **options):
+        made.append(str(lowered.as_text()[:200]).split("@")[1].split(" ")[0])
+        return function(lowered, *args, **options)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", noting)
+    state, _ = run(make_task(), photos, tmp_path, sampler, steps=3)
+    assert int(state.step) == 3
+    assert made == ["jit_step"]
