@@ -134,6 +134,7 @@ def draw(report: Report, path: Path) -> None:
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FormatStrFormatter, LogLocator
 
     growth: dict[str, Any] = report["growth"]
     figure, axes = plt.subplots(2, len(growth), figsize=(9, 5.2), sharey="row", layout="tight")
@@ -145,6 +146,8 @@ def draw(report: Report, path: Path) -> None:
             axis.loglog(x, y, "o", color="#2b5d8a")
             axis.loglog(x, fitted, color="#c2703d", linewidth=1.5, label=f"exponent {power:.2f}")
             axis.set_xticks(x, [f"{size:g}" for size in x])
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
             axis.minorticks_off()
             axis.grid(True, which="major", alpha=0.3)
             axis.legend(frameon=False, loc="upper left")
