@@ -16,11 +16,11 @@ from torch import Tensor
 
 from benchmarks.handover import Arrays
 from retrojax.film import Look
+from retrojax.film.colour import LUMINANCE
 from retrojax.film.grain import APERTURE_MM2, FOG, FWHM_OVER_SIGMA
 from retrojax.film.look import Grain
 from retrojax.film.tone import DEEPEST, GAMMA
 
-LUMINANCE = torch.tensor([0.2126, 0.7152, 0.0722])
 STAGES = ("exposure", "white_balance", "matrix", "tone", "grain", "split_tone", "fade")
 EXPOSURE, WHITE_BALANCE, SATURATION = 0.6, 0.15, 0.3
 
@@ -89,7 +89,7 @@ def rendered(images: Tensor, look: Look, noise: Tensor) -> Tensor:
     images = _from_film(film * 10 ** (-rms * noise / GAMMA))
 
     shadows, highlights = torch.tensor(split.shadows), torch.tensor(split.highlights)
-    shadows, highlights = (x - (x * LUMINANCE).sum() for x in (shadows, highlights))
+    shadows, highlights = (x - (x * torch.tensor(LUMINANCE)).sum() for x in (shadows, highlights))
     y = _luma(images).clamp(0, 1)
     images = images + shadows * (1 - y) ** 2 + highlights * y**2
     faded_film = _to_film(images) ** (1 - torch.tensor(faded.loss))
@@ -127,7 +127,7 @@ def _to_srgb(linear: Tensor) -> Tensor:
 
 
 def _luma(images: Tensor) -> Tensor:
-    return (images * LUMINANCE).sum(-1, keepdim=True)
+    return (images * torch.tensor(LUMINANCE)).sum(-1, keepdim=True)
 
 
 def _to_film(encoded: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """PyTorch's pairs are the product's: the same look, draw for draw."""
 
+import inspect
 from dataclasses import replace
 
 import jax
@@ -14,6 +15,7 @@ from retrojax.noise import normal
 from retrojax.tasks.augmentation import vary_colours
 
 torch = pytest.importorskip("torch")
+from benchmarks import torch_film  # noqa: E402
 from benchmarks.torch_film import Film, grain_field, rendered, varied  # noqa: E402
 
 LOOK = LOOKS["faded-print"]
@@ -46,6 +48,12 @@ def test_colours_are_varied_as_the_products(images):
     given = [torch.from_numpy(np.array(jnp.stack(drawn))) for drawn in (stops, saturation)]
     found = varied(torch.from_numpy(images), *given)
     np.testing.assert_allclose(found, vary_colours(key, jnp.asarray(images)), atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["exposure", "white_balance", "saturation"])
+def test_colours_are_varied_as_far_as_the_products(name):
+    wanted = inspect.signature(vary_colours).parameters[name].default
+    assert getattr(torch_film, name.upper()) == wanted
 
 
 def test_pairs_are_cropped_to_the_middle():
