@@ -24,15 +24,10 @@ from torch.nn import functional as F
 from benchmarks.ceilings import Plain, convolutions, matmul_side, median_seconds
 from benchmarks.games import Game, game
 from benchmarks.handover import Handover, load
-from benchmarks.torch_film import Film
 from benchmarks.torch_games import Images, make
 from benchmarks.torch_speed import allow_what_jax_does
 from benchmarks.torch_weights import channels_last, give_weights, images
-from experiments.config import LookConfig
 from experiments.memory import peak_memory
-from experiments.presets import preset
-from retrojax.data import batches, open_data
-from retrojax.film import LOOKS
 
 MODES = ("eager", "default", "max-autotune")
 
@@ -113,6 +108,13 @@ class TorchContender:
             preset_name: whose photographs, look and batches.
             steps: how many.
         """
+        # Here, because it loads JAX, which no other clock of PyTorch's is to pay for.
+        from benchmarks.torch_film import Film
+        from experiments.config import LookConfig
+        from experiments.presets import preset
+        from retrojax.data import batches, open_data
+        from retrojax.film import LOOKS
+
         allow_what_jax_does()
         config = preset(preset_name)
         assert isinstance(config, LookConfig)

@@ -1,7 +1,10 @@
 """PyTorch's pairs are the product's: the same look, draw for draw."""
 
 import inspect
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +21,7 @@ torch = pytest.importorskip("torch")
 from benchmarks import torch_film  # noqa: E402
 from benchmarks.torch_film import Film, grain_field, rendered, varied  # noqa: E402
 
+ROOT = Path(__file__).parents[2]
 LOOK = LOOKS["faded-print"]
 SIDE, PIXELS_PER_MM = 24, 14.2
 
@@ -73,3 +77,8 @@ def test_pairs_are_cropped_to_the_middle():
 def test_a_look_of_other_stages_is_refused(look):
     with pytest.raises(ValueError, match="a look of the stages exposure"):
         Film(look, crop=16, pixels_per_mm=PIXELS_PER_MM)
+
+
+def test_pytorchs_other_clocks_load_no_jax():
+    code = "import sys, benchmarks.torch_reference; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
