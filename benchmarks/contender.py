@@ -25,6 +25,7 @@ from benchmarks.prepared import DRAWN, PreparedTask, build, random_batches, sett
 from benchmarks.timing import conv_flops, matmul_flops
 from experiments.build import build_average, build_optimizers
 from experiments.memory import peak_memory
+from retrojax.huge_pages import keep_what_is_large
 from retrojax.training.placement import make_placement
 from retrojax.training.state import GanState, init_state
 from retrojax.training.step import make_step
@@ -40,6 +41,7 @@ class ProductContender:
     def __init__(self, **chosen: Any) -> None:
         """Takes what `games.game` takes; nothing is compiled yet."""
         self.game = game(**chosen)
+        keep_what_is_large()
         self.placement = make_placement(self.game.config.batch_size, jax.local_devices()[:1])
         self.compile_seconds = 0.0
         self.flops: float | None = None

@@ -160,4 +160,5 @@ def draw(report: Report, path: Path) -> None:
 
 if __name__ == "__main__":
     huge_pages.start_again_with_them()
+    huge_pages.keep_what_is_large()
     main()

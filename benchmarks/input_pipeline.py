@@ -273,4 +273,5 @@ def _subject(
 
 if __name__ == "__main__":
     huge_pages.start_again_with_them()
+    huge_pages.keep_what_is_large()
     main()

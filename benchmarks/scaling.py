@@ -149,4 +149,5 @@ def _arguments() -> Parser:
 
 if __name__ == "__main__":
     huge_pages.start_again_with_them()
+    huge_pages.keep_what_is_large()
     main()

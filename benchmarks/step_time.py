@@ -232,4 +232,5 @@ def _placement(config: AnyConfig, devices: Sequence[Any] | None) -> Placement:
 
 if __name__ == "__main__":
     huge_pages.start_again_with_them()
+    huge_pages.keep_what_is_large()
     main()

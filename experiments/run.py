@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = parse(sys.argv[1:] if arguments is None else arguments)
         # The stack is loaded after parsing, so that --help and a wrong flag answer at once.
         print("loading JAX and the photographs ...", flush=True)
+        huge_pages.keep_what_is_large()
         from retrojax.training.processes import await_verdict, in_turn, join, wait_for_all
 
         if config.distributed or config.coordinator:

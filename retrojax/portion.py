@@ -10,14 +10,14 @@ What is said holds while the function is traced, for the thread that traces it. 
 must not be jitted by itself inside a step: JAX would take the trace of one portion for another's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,13 @@ class Portion:
         micro: number of this micro-batch: of a replica's contiguous examples it holds those from
             `micro` on in steps of `micros`.
         micros: how many micro-batches there are.
+        beside: how many examples stand at each place of the batch, see `side_by_side`.
     """
 
     axis_name: str | None = None
     micro: int = 0
     micros: int = 1
+    beside: int = 1
 
     @property
     def replicas(self) -> int:
@@ -63,8 +65,31 @@ def portion(held: Portion) -> Iterator[None]:
 def indices(count: int) -> Int[Array, "count"]:
     """Places in the global batch of the `count` examples at hand."""
     held = _PORTION.get()
-    first = held.replica * (count * held.micros) + held.micro
-    return first + held.micros * jnp.arange(count)
+    rows, each = jnp.arange(count), held.beside
+    first = held.replica * (count // each * held.micros) + held.micro
+    return (first + held.micros * (rows // each)) * each + rows % each
+
+
+def side_by_side(
+    function: Callable[[Array], Array], *batches: Float[Array, "b *rest"]
+) -> tuple[Float[Array, "b *made"], ...]:
+    """A function that treats each example by itself, on several batches at once.
+
+    Args:
+        function: of the examples of all batches. Example i of each lies beside example i of the
+            others, so that devices with a share of each batch exchange nothing, and its keys are
+            the same in the whole batch and in a portion of it.
+        *batches: of equal shapes.
+
+    Returns:
+        What it made of each batch.
+    """
+    sets = len(batches)
+    examples = jnp.stack(batches, axis=1)
+    with portion(replace(_PORTION.get(), beside=sets)):
+        made = function(examples.reshape(-1, *examples.shape[2:]))
+    made = made.reshape(-1, sets, *made.shape[1:])
+    return tuple(made[:, number] for number in range(sets))
 
 
 def global_count(count: int) -> int:

@@ -27,6 +27,16 @@ class Tint(nn.Module):
         return jnp.tanh(nn.Conv(3, (1, 1))(source))
 
 
+class NormedTint(nn.Module):
+    """The same after BatchNorm, which makes examples depend on each other."""
+
+    noise_channels: int = 0
+
+    @nn.compact
+    def __call__(self, source, noise=None, *, train=False):
+        return jnp.tanh(nn.Conv(3, (1, 1))(nn.BatchNorm(use_running_average=not train)(source)))
+
+
 def make_task(**changes):
     task = UnpairedTask(
         generator=Tint(),
@@ -71,6 +81,20 @@ def test_every_output_is_the_application_it_is_named_for(played):
     assert outputs.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(outputs[name], value, atol=1e-6, err_msg=name)
+
+
+def test_batches_do_not_mix_where_examples_depend_on_each_other(played):
+    _, batch, _, _, _ = played
+    task = make_task(generator=NormedTint())
+    generator, _ = jax.jit(task.init)(jax.random.key(1), batch)
+    outputs, (collections, _) = jax.jit(task.generate)(generator, batch, jax.random.key(2))
+    alone, changed = task.generator.apply(
+        one_direction(generator, "forward"), batch["source"], train=True, mutable=["batch_stats"]
+    )
+    np.testing.assert_allclose(outputs["fake_target"], alone, atol=1e-6)
+    # The statistics went on with the two passes after it.
+    last = collections["batch_stats"]["forward"]["BatchNorm_0"]["mean"]
+    assert np.abs(last - changed["batch_stats"]["BatchNorm_0"]["mean"]).max() > 1e-4
 
 
 def test_the_generators_loss_is_the_sum_of_its_terms_with_their_weights(played):
