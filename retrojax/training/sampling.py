@@ -5,6 +5,7 @@ device, behind the step that makes it, for which nobody waits. All the rest (mak
 compiling the drawing at its first time, drawing, encoding, writing) is one thread's work.
 """
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,9 +23,15 @@ from retrojax.training.samples import write_png
 Sampler = Callable[[Variables], UInt8[np.ndarray, "h w 3"]]
 """Draws a picture that shows what a generator can do."""
 
+WAITING = 4
+"""Samples under way, each with a copy of the generator, at which the next one is waited with.
+
+The first takes longest: the drawing is compiled meanwhile.
+"""
+
 
 class Samples:
-    """The samples of a run; a context manager that waits for the last one on its way out.
+    """The samples of a run; a context manager that waits for the last ones on its way out.
 
     An error in the background is raised where the next sample is asked for, or on the way out.
     """
@@ -41,7 +48,7 @@ class Samples:
         self._copy = jax.jit(_copy_of_variables)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="samples")
         self._sampler = self._thread.submit(make_sampler)
-        self._drawing: Future[None] | None = None
+        self._drawings: deque[Future[None]] = deque()
 
     def __enter__(self) -> "Samples":
         return self
@@ -63,20 +70,21 @@ class Samples:
             self._thread.shutdown()
 
     def draw(self, step: int, variables: Variables) -> None:
-        """Has a sample drawn; waits only if the one before is not finished.
+        """Has a sample drawn; waits only if `WAITING` are not finished.
 
         Args:
             step: completed updates.
             variables: the generator's, on one device; they may be donated afterwards.
         """
-        self.wait()
-        self._drawing = self._thread.submit(self._write, step, self._copy(variables))
+        while self._drawings and (self._drawings[0].done() or len(self._drawings) >= WAITING):
+            self._drawings.popleft().result()
+        copy = self._copy(variables)
+        self._drawings.append(self._thread.submit(self._write, step, copy))
 
     def wait(self) -> None:
-        """Waits for the sample under way, and raises what went wrong with it; said once."""
-        drawing, self._drawing = self._drawing, None
-        if drawing is not None:
-            drawing.result()
+        """Waits for the samples under way, and raises what went wrong with one; said once."""
+        while self._drawings:
+            self._drawings.popleft().result()
 
     def _write(self, step: int, variables: Variables) -> None:
         picture = self._sampler.result()(variables)

@@ -21,7 +21,7 @@ from retrojax.training.loop import LoopSettings, train
 from retrojax.training.optimizers import make_optimizer
 from retrojax.training.placement import Placement
 from retrojax.training.profiling import StepProfile
-from retrojax.training.sampling import Samples
+from retrojax.training.sampling import WAITING, Samples
 from retrojax.training.stopping import Stopped
 
 STEPS, SAMPLED, TIMEOUT = 6, 3, 60
@@ -200,12 +200,34 @@ def test_what_goes_wrong_with_a_sample_is_said_once_and_hides_no_other_error(tmp
     with samples() as drawn:
         drawn.draw(1, {"params": jnp.ones(2)})
         with pytest.raises(RuntimeError, match="no paint left"):
-            drawn.draw(2, {"params": jnp.ones(2)})
+            drawn.wait()
     with pytest.raises(KeyError) as caught, samples() as drawn:
         drawn.draw(1, {"params": jnp.ones(2)})
         raise KeyError("first")
     assert "no paint left" in caught.value.__notes__[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sample_is_waited_for_only_when_several_are_under_way(tmp_path):
+    log = SilentLog(tmp_path, total_steps=9, first_step=0, images_per_step=1)
+    painted, seen = threading.Event(), []
+
+    def slow(variables):
+        painted.wait(30)
+        seen.append(int(variables["params"][0]))
+        if seen == [0]:
+            raise RuntimeError("no paint left")
+        return np.zeros((2, 2, 3), np.uint8)
+
+    with Samples(lambda: slow, tmp_path, log) as drawn:
+        for step in range(WAITING):
+            drawn.draw(step, {"params": jnp.full(2, step)})
+        assert not seen, "one was waited for"
+        threading.Timer(0.1, painted.set).start()
+        with pytest.raises(RuntimeError, match="no paint left"):
+            drawn.draw(WAITING, {"params": jnp.full(2, WAITING)})
+    assert seen == list(range(WAITING))
+    assert len(list(tmp_path.glob("*.png"))) == WAITING - 1
 
 
 @pytest.mark.parametrize(
