@@ -9,7 +9,14 @@ from PIL import Image
 
 from experiments import mode_coverage
 from experiments.mixtures import StackedDigits, grid, ring
-from experiments.mode_coverage import GAMES, GOAL_ROW, ROWS, real_samples, train
+from experiments.mode_coverage import (
+    GAMES,
+    GOAL_ROW,
+    GOAL_SHARE,
+    ROWS,
+    real_samples,
+    train,
+)
 from retrojax.losses import ADVERSARIAL_LOSSES, Penalties
 
 ROOT = Path(__file__).parents[2]
@@ -108,8 +115,7 @@ def test_wrong_numbers_are_refused_in_one_line(monkeypatch, capsys, tmp_path, fl
 def test_relativistic_with_r1_and_r2_finds_the_whole_ring_with_every_seed():
     """In a Python of its own: the other tests run programs that are not optimised.
 
-    Of six seeds one ended with 78 % of high quality, below the study's goal of 80 %, the others
-    with 88 to 92 %: which one, the bits of the noise decide.
+    Twelve seeds ended with 89 to 96 % of high quality; after half the steps one with 78 %.
     """
     code = (
         "from experiments.mode_coverage import GAMES, GOAL_ROW, train\n"
@@ -129,4 +135,4 @@ def test_relativistic_with_r1_and_r2_finds_the_whole_ring_with_every_seed():
     found = [line.split() for line in done.stdout.splitlines()]
     assert [int(modes) for modes, _ in found] == [8, 8]
     shares = [float(share) for _, share in found]
-    assert min(shares) >= 0.75 and max(shares) >= 0.85
+    assert min(shares) >= GOAL_SHARE
