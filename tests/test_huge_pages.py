@@ -49,7 +49,7 @@ def test_other_systems_have_none(tmp_path, monkeypatch):
 
 
 LARGE = """
-import resource, sys
+import resource
 from retrojax import huge_pages
 huge_pages.keep_what_is_large()
 import jax, jax.numpy as jnp

@@ -33,7 +33,7 @@ The first takes longest: the drawing is compiled meanwhile.
 class Samples:
     """The samples of a run; a context manager that waits for the last ones on its way out.
 
-    An error in the background is raised where the next sample is asked for, or on the way out.
+    An error in the background is raised where a later sample is asked for, or on the way out.
     """
 
     def __init__(self, make_sampler: Callable[[], Sampler], folder: Path, log: RunLog):
@@ -78,8 +78,7 @@ class Samples:
         """
         while self._drawings and (self._drawings[0].done() or len(self._drawings) >= WAITING):
             self._drawings.popleft().result()
-        copy = self._copy(variables)
-        self._drawings.append(self._thread.submit(self._write, step, copy))
+        self._drawings.append(self._thread.submit(self._write, step, self._copy(variables)))
 
     def wait(self) -> None:
         """Waits for the samples under way, and raises what went wrong with one; said once."""

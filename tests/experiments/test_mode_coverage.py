@@ -9,14 +9,7 @@ from PIL import Image
 
 from experiments import mode_coverage
 from experiments.mixtures import StackedDigits, grid, ring
-from experiments.mode_coverage import (
-    GAMES,
-    GOAL_ROW,
-    GOAL_SHARE,
-    ROWS,
-    real_samples,
-    train,
-)
+from experiments.mode_coverage import GAMES, GOAL_ROW, GOAL_SHARE, ROWS, real_samples, train
 from retrojax.losses import ADVERSARIAL_LOSSES, Penalties
 
 ROOT = Path(__file__).parents[2]
