@@ -177,8 +177,8 @@ SCALES = {
 # Where players begin, if not at 0: there rounding must grow little in 20 steps. Of eight starts of
 # "paired" some let D's gradient norm differ by 1e-3, others by 1e-6, on the same devices. And both
 # players must learn: from 0 and 1 a loss of "generation" changes by less than `check` asks for. Of
-# twelve starts of "unpaired apart" some meet the kink of an L1 or a ReLU within rounding; so does the
-# first of "one-sided".
+# twelve starts of "unpaired apart" some meet the kink of an L1 or a ReLU within rounding; so does
+# the first of "one-sided".
 SEEDS = {"generation": 2, "paired": 3, "unpaired apart": 3, "one-sided": 2}
 SGD = (optax.sgd(0.05), optax.sgd(0.05))
 ADAM = (optax.adam(2e-4, 0.5, 0.999), optax.adam(2e-4, 0.5, 0.999))
