@@ -3,6 +3,9 @@
 Programs are compiled without LLVM's expensive passes: tests run for milliseconds what would take
 many times longer to optimise. The HLO that some of them look at is the same. Programs that tests
 start inherit it.
+
+XLA's threads are more than the devices: a program on all four holds one for each until all have
+come to an exchange, and what runs beside it needs others.
 """
 
 import gc
@@ -12,6 +15,7 @@ from itertools import count
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("NPROC", "8")  # XLA's name for the number of its threads on CPU.
 if version("jaxlib").startswith("0.10."):
     # The older of its two code generators compiles in 0.6 of the time; later versions have one.
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
