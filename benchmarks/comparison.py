@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.exchange import exchange_rate
 from benchmarks.games import game
 from benchmarks.ratios import ratios, spread
 from benchmarks.table import Report
@@ -70,10 +71,11 @@ def compare(
         slowest = max(w.call("round", steps=2, warmup=1)["seconds"] for w in workers)
         steps = min(steps, max(LEAST_STEPS, int(round_seconds / slowest)))
         warmup = max(min(warmup, 1), steps * warmup // 50)
-        seconds, finite = [[] for _ in workers], True
+        seconds, exchange, finite = [[] for _ in workers], [], True
         minutes = slowest * (steps + warmup) * rounds * len(workers) / 60
         _say(f"{rounds} rounds of {steps} steps after {warmup}, up to {minutes:.1f} minutes")
         for _ in range(rounds):
+            exchange.append(exchange_rate())
             for worker, times in zip(workers, seconds, strict=True):
                 answer = worker.call("round", steps=steps, warmup=warmup)
                 times.append(answer["seconds"])
@@ -90,6 +92,7 @@ def compare(
         "steps": steps,
         "warmup": warmup,
         "finite": finite,
+        "exchange": exchange,
         "flops": facts[0]["flops"],
         "ceilings": {
             name: {kind: max(before[kind], after[kind]) for kind in before}

@@ -9,6 +9,7 @@ import pytest
 from benchmarks import comparison, step_time
 from benchmarks.comparison import DisagreementError, agree, compare
 from benchmarks.comparison_table import comparison_table
+from benchmarks.exchange import exchange_rate
 from benchmarks.worker import Worker, available_cpus
 
 LOSSES = [
@@ -103,9 +104,25 @@ def test_a_comparison_is_a_table_and_json(pretended):
     assert "(3 rounds in turn of 10 steps after 2; below 1 the product is faster)" in printed
     assert "peaks, torch matmul 400.0 GFLOP/s, convolution 300.0 GFLOP/s" in printed
     assert "WARNING" not in printed
+    cores = comparison_table(report | {"exchange": [8e10, 4e10, 9e10]})
+    assert "median 80.00 GB/s, 40.00 GB/s to 90.00 GB/s (written by one, read by" in cores
+    assert "core to core" not in comparison_table(report | {"exchange": [None] * 3})
     busy = comparison_table(report | {"load_average": (2.0, 0.2, 0.3)})
     assert "the machine is not quiet" in busy
     assert "losses are not finite" in comparison_table(report | {"finite": False})
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or available_cpus() < 2,
+    reason="needs Linux and two CPUs",
+)
+def test_two_cores_exchange_data_and_the_caller_may_run_where_it_did(monkeypatch):
+    before = os.sched_getaffinity(0)
+    rate = exchange_rate()
+    assert rate is not None and 1e7 < rate < 1e13, "bytes a second"
+    assert os.sched_getaffinity(0) == before
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert exchange_rate() is None, "one core has nobody to exchange with"
 
 
 def test_a_gpu_is_not_compared_with_a_cpu(pretended, monkeypatch):
