@@ -2,13 +2,14 @@
 
     python benchmarks/stylize.py --json=stylize.json
     python benchmarks/stylize.py --against=torch
+    python benchmarks/stylize.py --model=runs/cyclegan/model --photographs=4 --rounds=3
 
 The folder holds JPEG files made from the bundled photographs. Beside what the command does with it:
 the compiled generator alone, on the very arrays that the command hands to it, in memory; and Pillow
 alone, which reads and writes the same files on as many threads. The folder should reach 0.85 of the
-slower of the two. `--against=torch` (extra `bench`) adds PyTorch's generator with the same weights
-on the same arrays; its outputs must be equal first. All take turns, round by round; PyTorch has a
-process of its own.
+slower of the two. `--against=torch` (extra `bench`) adds PyTorch's generator of a look with the
+same weights on the same arrays; its outputs must be equal first. All take turns, round by round;
+PyTorch has a process of its own.
 """
 
 import argparse
@@ -31,7 +32,9 @@ from benchmarks.ratios import Spread, ratios, spread
 from benchmarks.table import Report, laid_out, loads
 from benchmarks.worker import Worker, available_cpus
 from retrojax import huge_pages
-from retrojax.inference.bundle import shipped_bundles
+from retrojax.inference.bundle import find_bundle, load_bundle
+from retrojax.inference.geometry import geometry
+from retrojax.models.look import LookGenerator
 
 TOLERANCE: Final = 1e-3
 GOAL: Final = 0.85
@@ -53,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.against and find_spec("torch") is None:
         parser.error("--against=torch needs PyTorch: pip install '.[bench]'")
     try:
+        module = load_bundle(chosen.model).module
+        geometry(module)  # Refuses a model that is not for photographs.
+    except ValueError as error:
+        parser.error(f"--model: {error}")
+    if chosen.against and not isinstance(module, LookGenerator):
+        parser.error("--against=torch has the generator of looks alone; leave it out for this one")
+    try:
         report = measured(chosen) | {"load_average": load}
     except RuntimeError as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
@@ -68,13 +78,15 @@ def measured(chosen: argparse.Namespace) -> Report:
         RuntimeError: if a process fails, or PyTorch's outputs are not the product's.
     """
     size, threads = (chosen.width, chosen.height), available_cpus()
+    # The workers have another working directory.
+    bundle = find_bundle(chosen.model).resolve()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "photographs").mkdir()
         write_photographs(folder / "photographs", count=chosen.photographs, size=size)
         places = {"photographs": str(folder / "photographs"), "output": str(folder / "stylized")}
         product = stack.enter_context(
-            Worker("product-stylize", threads=threads, model=chosen.model, **places)
+            Worker("product-stylize", threads=threads, model=str(bundle), **places)
         )
         difference, torch = None, None
         if chosen.against:
@@ -143,7 +155,7 @@ def table(report: Report) -> str:
     width, height = report["size"]
     count, rounds = report["photographs"], report["rounds"]
     rows = [
-        ("look", report["model"]),
+        ("model", report["model"]),
         ("photographs", f"{count} JPEG files of {width}x{height} pixels"),
         ("device", f"{report['device']}, {report['cpu_count']} CPUs, {report['at_once']} at once"),
         ("versions", ", ".join(f"{name} {v}" for name, v in report["versions"].items())),
@@ -177,8 +189,7 @@ def _arguments() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    looks = tuple(shipped_bundles())
-    add("--model", choices=looks, default="faded-print", help="a look that comes with the package")
+    add("--model", default="faded-print", help="as of retrojax stylize (default: faded-print)")
     add("--against", choices=(TORCH,), help="another system's generator")
     add("--photographs", type=positive, default=16, help="how many (default: 16)")
     add("--width", type=positive, default=1024, help="of each in pixels (default: 1024)")

@@ -22,8 +22,8 @@ from retrojax.inference.folder import at_once, stylize_files
 from retrojax.inference.jobs import Job, plan_jobs
 from retrojax.inference.photo import decode
 
-# The compiled programs of a look.
-PROGRAMS: Final = ("_look_effects", "_look_colour")
+# The compiled programs of a look, and of all other generators.
+PROGRAMS: Final = ("_look_effects", "_look_colour", "_translate")
 
 
 class Call(NamedTuple):
@@ -44,7 +44,7 @@ class StylizeProduct:
     """The product's side of the comparison, one round of all photographs at a time."""
 
     def __init__(self, *, model: str, photographs: str, output: str) -> None:
-        """Takes the name of a shipped look, the folder of photographs, and one for the results."""
+        """Takes a model as `retrojax stylize` does, the photographs' folder and the results'."""
         self.bundle = load_bundle(model)
         self.jobs = plan_jobs([Path(photographs)], Path(output))
         Path(output).mkdir(exist_ok=True)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,8 +16,9 @@ from benchmarks.photographs import write_photographs
 from benchmarks.stylize import check_equal, compared
 from benchmarks.stylize_product import StylizeProduct
 from retrojax.inference import stylize as product
-from retrojax.inference.bundle import load_bundle
+from retrojax.inference.bundle import load_bundle, save_bundle
 from retrojax.inference.photo import decode
+from retrojax.models import ResNetGenerator
 
 ROOT = Path(__file__).parents[2]
 SIZE = (56, 40)
@@ -83,6 +86,39 @@ def test_a_round_of_the_folder_and_of_the_files_writes_every_file(side):
     assert side.round("generator") > 0
 
 
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """The folder of a network that is no look."""
+    module = ResNetGenerator(features=2, blocks=1)
+    variables = module.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)), train=False)
+    return save_bundle(
+        tmp_path_factory.mktemp("network"),
+        variables=variables,
+        generator_name="resnet",
+        generator_options={"features": 2, "blocks": 1},
+        about={},
+    )
+
+
+def test_other_generators_have_their_calls_too(network, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_photographs(tmp_path / "in", count=2, size=SIZE)
+    side = StylizeProduct(
+        model=str(network), photographs=str(tmp_path / "in"), output=str(tmp_path / "out")
+    )
+    assert [call.program for calls in side.calls for call in calls] == ["_translate"] * 2
+    assert side.round("generator") > 0 and side.round("folder") > 0
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_pytorch_is_asked_for_looks_alone(network, monkeypatch, capsys):
+    monkeypatch.setattr(stylize, "find_spec", lambda name: "there")
+    with pytest.raises(SystemExit) as stopped:
+        stylize.main(["--against=torch", f"--model={network}"])
+    assert stopped.value.code == 2
+    assert "the generator of looks alone" in capsys.readouterr().err
+
+
 def test_pytorchs_generator_has_the_products_outputs(handed_over):
     pytest.importorskip("torch").set_num_threads(1)
     from benchmarks.torch_stylize import TorchStylize
@@ -122,7 +158,7 @@ def test_the_folder_is_held_against_the_slower_of_its_bounds_in_each_round():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--model=sepia"], "argument --model: invalid choice: 'sepia' (choose from cross-process"),
+        (["--model=sepia"], "--model: no model 'sepia': it is neither a folder nor a shipped look"),
         (["--rounds=0"], "--rounds: must be a whole number of at least 1, not '0'"),
         (["--against=flax"], "invalid choice: 'flax'"),
         (["--against=torch"], "--against=torch needs PyTorch: pip install '.[bench]'"),
