@@ -17,7 +17,7 @@ from retrojax.losses import Penalties, adversarial_loss
 from retrojax.models import DocumentDiscriminator, MLPGenerator
 from retrojax.tasks.generation import GenerationTask
 from retrojax.tasks.task import Variables
-from retrojax.training.loop import initial_state
+from retrojax.training.first_state import initial_state
 from retrojax.training.optimizers import make_optimizer
 from retrojax.training.step import make_step
 

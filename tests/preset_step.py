@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.build import AnyTask, build_average, build_optimizers, build_task
 from experiments.config import AnyConfig
-from retrojax.training.loop import first_state
+from retrojax.training.first_state import first_state
 from retrojax.training.state import GanState
 from retrojax.training.step import Step, make_step, rounds
 

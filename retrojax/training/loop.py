@@ -10,37 +10,31 @@ number is the number of completed updates. The batch and all randomness of a ste
 """
 
 import contextlib
-import gc
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import jax
 import numpy as np
 import optax
-from jaxtyping import PyTree
 
 from retrojax.data import PhotoData, batches
 from retrojax.data.ahead import Ahead
 from retrojax.tasks.task import Task
 from retrojax.training.checkpoints import Checkpoints
+from retrojax.training.first_state import lower_first_state, nothing_collected, one_of
 from retrojax.training.logging import RunLog, SilentLog
 from retrojax.training.placement import Parallel, Placement, make_placement
 from retrojax.training.processes import Agreement, is_first, wait_for_all
 from retrojax.training.profiling import StepProfile
 from retrojax.training.sampling import Sampler, Samples
 from retrojax.training.stalls import Stalls
-from retrojax.training.state import GanState, init_state
+from retrojax.training.state import GanState
 from retrojax.training.step import Halflife, Metrics, Order, make_step, rounds
 from retrojax.training.stopping import Stopped, stop_on_signals
-
-FIRST_STATE_LEVEL: Final = 1
-"""Of LLVM's optimisation where the program of the first state is compiled, 0 to 3. Runs of the same
-seed begin with the same bits as at the default of 3; at 0 they would not."""
 
 
 @dataclass(frozen=True)
@@ -115,72 +109,6 @@ class Timing:
     stalls: Mapping[str, Mapping[str, float]]
 
 
-def first_state(
-    task: Task,
-    raw: PyTree,
-    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
-    *,
-    seed: int,
-    ema: bool,
-) -> GanState:
-    """The state at step 0, a function of the seed and the shapes of a raw batch; to be traced."""
-    root = jax.random.key(seed)
-    init_key, prepare_key, run_key = jax.random.split(root, 3)
-    one = jax.tree.map(lambda x: x[:1], raw)
-    generator, discriminator = task.init(init_key, task.prepare(one, prepare_key))
-    return init_state(run_key, generator, discriminator, optimizers, ema=ema)
-
-
-def initial_state(
-    task: Task,
-    raw: PyTree,
-    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
-    *,
-    seed: int,
-    ema: bool,
-) -> GanState:
-    """`first_state`, compiled; not to be called inside a traced function."""
-    one = _one_of(raw)
-    return _lower_first_state(task, one, optimizers, seed=seed, ema=ema).compile()(one)
-
-
-def _one_of(raw: PyTree) -> PyTree:
-    """A batch of the first example alone: what a state's shapes go by."""
-    return jax.tree.map(lambda x: x[:1], raw)
-
-
-def _lower_first_state(
-    task: Task,
-    one: PyTree,
-    optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
-    *,
-    seed: int,
-    ema: bool,
-) -> jax.stages.Lowered:
-    # It runs once: what LLVM would gain on CPU by optimising more is less than it takes.
-    quickly = {"xla_backend_optimization_level": FIRST_STATE_LEVEL}
-    on_cpu = jax.default_backend() == "cpu"
-
-    @partial(jax.jit, compiler_options=quickly if on_cpu else None)
-    def init(one: PyTree) -> GanState:
-        return first_state(task, one, optimizers, seed=seed, ema=ema)
-
-    with _nothing_collected():
-        return init.lower(one)
-
-
-@contextlib.contextmanager
-def _nothing_collected() -> Generator[None, None, None]:
-    """Puts Python's garbage collection off: a sixth of the time of tracing, which leaves little."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def train(
     task: Task,
     optimizers: tuple[optax.GradientTransformation, optax.GradientTransformation],
@@ -223,8 +151,8 @@ def train(
     targets = data.validation[0].target is not None or data.targets is not None
     names = ("source", "target") if targets else ("source",)
     example = {name: np.zeros(shape, np.uint8) for name in names}
-    one = _one_of(example)
-    fresh = _lower_first_state(task, one, optimizers, seed=settings.seed, ema=settings.averages)
+    one = one_of(example)
+    fresh = lower_first_state(task, one, optimizers, seed=settings.seed, ema=settings.averages)
     like = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement.replicated),
         fresh.out_info,
@@ -286,7 +214,7 @@ def _run(
         accumulate=settings.accumulate,
         axis_name=placement.axis_name,
     )
-    with _nothing_collected():
+    with nothing_collected():
         lowered = placement.lower(step, like, example)
     trace_seconds = time.perf_counter() - begin
     # What runs beside the compilation does not begin sooner: Python, which it needs, also traces.

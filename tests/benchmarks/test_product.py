@@ -14,7 +14,7 @@ from experiments.presets import preset
 from retrojax.training import loop
 from retrojax.training.placement import make_placement
 
-lower_first_state = loop._lower_first_state
+lower_first_state = loop.lower_first_state
 
 
 class Enough(Exception):
@@ -44,7 +44,7 @@ def test_a_run_is_given_the_same_step(name, monkeypatch, tmp_path):
 
         return step
 
-    monkeypatch.setattr(loop, "_lower_first_state", only_traced)
+    monkeypatch.setattr(loop, "lower_first_state", only_traced)
     monkeypatch.setattr(loop, "make_step", of_the_run)
     with pytest.raises(Enough):
         run.main([f"--preset={name}", "--batch-size=4", f"--run-dir={tmp_path / 'run'}"])

@@ -33,7 +33,7 @@ from retrojax.tasks.one_sided import OneSidedTask
 from retrojax.tasks.paired import PairedTask
 from retrojax.tasks.ramp import Ramp
 from retrojax.tasks.unpaired import UnpairedTask
-from retrojax.training.loop import initial_state
+from retrojax.training.first_state import initial_state
 from retrojax.training.placement import make_placement
 from retrojax.training.step import make_step
 

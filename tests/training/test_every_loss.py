@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retrojax.losses import ADVERSARIAL_LOSSES, DEFAULT_PENALTIES, Penalties
-from retrojax.training.loop import initial_state
+from retrojax.training.first_state import initial_state
 from retrojax.training.optimizers import make_optimizer
 from retrojax.training.step import make_step
 

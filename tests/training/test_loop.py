@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrojax.training import loop
+from retrojax.training import first_state, loop
 from retrojax.training.logging import SilentLog
 from retrojax.training.loop import LoopSettings, train
 from retrojax.training.optimizers import make_optimizer
@@ -151,13 +151,13 @@ def test_the_first_state_is_compiled_quickly_to_the_bits_of_all_optimisations(
     make_task, raw, monkeypatch
 ):
     def first_params(level):
-        monkeypatch.setattr(loop, "FIRST_STATE_LEVEL", level)
+        monkeypatch.setattr(first_state, "FIRST_STATE_LEVEL", level)
         optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
-        state = loop.initial_state(make_task(), raw, optimizers, seed=3, ema=True)
+        state = first_state.initial_state(make_task(), raw, optimizers, seed=3, ema=True)
         leaves = jax.tree.leaves((state.generator.params, state.discriminator.params))
         return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
-    chosen = loop.FIRST_STATE_LEVEL
+    chosen = first_state.FIRST_STATE_LEVEL
     assert chosen < 3
     quick, without = first_params(chosen), first_params(0)
     np.testing.assert_array_equal(quick, first_params(3))
@@ -244,18 +244,18 @@ def test_steps_are_traced_after_a_warm_up_as_far_as_there_are_any(first_step, la
 def test_garbage_is_put_off_while_a_state_is_traced_and_the_setting_stays(
     enabled, make_task, raw, monkeypatch
 ):
-    seen, function = [], loop.first_state
+    seen, function = [], first_state.first_state
 
     def traced(*args, **options):
         seen.append(gc.isenabled())
         return function(*args, **options)
 
-    monkeypatch.setattr(loop, "first_state", traced)
+    monkeypatch.setattr(first_state, "first_state", traced)
     optimizers = make_optimizer("sgd", 0.1), make_optimizer("sgd", 0.1)
     was = gc.isenabled()
     try:
         (gc.enable if enabled else gc.disable)()
-        loop._lower_first_state(make_task(), raw, optimizers, seed=0, ema=False)
+        first_state.lower_first_state(make_task(), raw, optimizers, seed=0, ema=False)
         assert gc.isenabled() == enabled
     finally:
         (gc.enable if was else gc.disable)()

@@ -137,7 +137,7 @@ def test_the_compilers_own_exchange_is_the_gradients_of_each_pass_by_itself():
 def test_a_batch_norm_that_knows_no_axis_is_refused_under_pmap(make_task, raw):
     task = make_task()
     placement = make_placement(8, parallel="pmap")
-    from retrojax.training.loop import initial_state
+    from retrojax.training.first_state import initial_state
 
     state = placement.put_state(initial_state(task, raw, SGD, seed=0, ema=False))
     with pytest.raises(ValueError, match="PixelGenerator has batch statistics, but no field"):

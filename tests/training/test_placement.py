@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from retrojax.training.loop import initial_state
+from retrojax.training.first_state import initial_state
 from retrojax.training.placement import make_placement
 from retrojax.training.step import make_step
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retrojax.training.loop import initial_state
+from retrojax.training.first_state import initial_state
 from retrojax.training.optimizers import make_optimizer, make_schedule
 from retrojax.training.state import init_player, init_state
 from retrojax.training.step import make_step
