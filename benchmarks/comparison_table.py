@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from benchmarks.ratios import spread
+from benchmarks.exchange import rates_in_words
 from benchmarks.table import Report, laid_out, loads, with_prefix
 
 QUIET: Final = 0.7
@@ -78,14 +78,9 @@ def _ceilings(report: Report) -> Iterator[tuple[str, str]]:
     for name, found in report["ceilings"].items():
         peaks = (f"{kind} {with_prefix(value, 'FLOP')}/s" for kind, value in found.items())
         yield f"peaks, {name}", ", ".join(peaks)
-    if None not in report["exchange"]:
-        rates = spread(report["exchange"])
-        yield (
-            "core to core",
-            f"median {with_prefix(rates.median, 'B')}/s, {with_prefix(rates.least, 'B')}/s to "
-            f"{with_prefix(rates.most, 'B')}/s (written by one, read by another, before every "
-            "round; it falls by half while they share no cache)",
-        )
+    cores = rates_in_words(report["exchange"])
+    if cores is not None:
+        yield "core to core", cores
     if report["flops"] is not None:
         yield (
             "FLOPs per step",

@@ -8,9 +8,13 @@ not. On two cores of an AMD EPYC server: 75 to 90 GB/s, or 45 to 55.
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+
+from benchmarks.ratios import spread
+from benchmarks.table import with_prefix
 
 _BYTES: Final = 400_000  # Fits a core's own cache; reading takes longer than the call does.
 _TURNS: Final = 100
@@ -29,14 +33,14 @@ def exchange_rate() -> float | None:
     written, read = threading.Semaphore(0), threading.Semaphore(0)
     seconds = []
 
-    def write() -> None:
+    def send() -> None:
         os.sched_setaffinity(0, {writer})
         for turn in range(_TURNS):
             data.fill(turn)
             written.release()
             read.acquire()
 
-    def look() -> None:
+    def receive() -> None:
         os.sched_setaffinity(0, {reader})
         for _ in range(_TURNS):
             written.acquire()
@@ -46,9 +50,22 @@ def exchange_rate() -> float | None:
             read.release()
 
     # Both in threads of their own: the caller's stays free to run anywhere.
-    threads = [threading.Thread(target=work) for work in (write, look)]
+    threads = [threading.Thread(target=work) for work in (send, receive)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     return _BYTES / float(np.median(seconds))
+
+
+def rates_in_words(rates: Sequence[float | None]) -> str | None:
+    """What `exchange_rate` gave before each round, in short; None if it gave nothing."""
+    known = [rate for rate in rates if rate is not None]
+    if not known:
+        return None
+    found = spread(known)
+    return (
+        f"median {with_prefix(found.median, 'B')}/s, {with_prefix(found.least, 'B')}/s to "
+        f"{with_prefix(found.most, 'B')}/s (written by one, read by another; it falls by half "
+        "while they share no cache)"
+    )

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.command_line import Parser, new_file, positive
 from benchmarks.comparison_table import QUIET
 from benchmarks.convolutions import Convolution
+from benchmarks.exchange import exchange_rate, rates_in_words
 from benchmarks.games import GAMES, game
 from benchmarks.ratios import Spread, ratios
 from benchmarks.recorded import record
@@ -69,12 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     threads = chosen.threads or available_cpus()
     if threads > available_cpus():
         parser.error(f"--threads={threads}, but there are {available_cpus()} CPUs")
+    exchange = [exchange_rate()]
     found = sorted(measure(chosen.models, rounds=chosen.rounds, threads=threads), key=_worst_first)
+    exchange.append(exchange_rate())
     print(table(found))
     text = "unknown" if load is None else loads(load)
     print(f"\n{threads} of {os.cpu_count()} CPUs for each system, load average before {text}.")
     if load is not None and load[0] > QUIET:
         print("WARNING: the machine is not quiet: these ratios say nothing.")
+    cores = rates_in_words(exchange)
+    if cores is not None:
+        print(f"Core to core, before and after: {cores}.")
     if chosen.json is not None:
         chosen.json.write_text(json.dumps([one._asdict() for one in found], indent=2) + "\n")
 
