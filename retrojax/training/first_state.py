@@ -29,8 +29,7 @@ def first_state(
     """The state at step 0, a function of the seed and the shapes of a raw batch; to be traced."""
     root = jax.random.key(seed)
     init_key, prepare_key, run_key = jax.random.split(root, 3)
-    one = jax.tree.map(lambda x: x[:1], raw)
-    generator, discriminator = task.init(init_key, task.prepare(one, prepare_key))
+    generator, discriminator = task.init(init_key, task.prepare(one_of(raw), prepare_key))
     return init_state(run_key, generator, discriminator, optimizers, ema=ema)
 
 

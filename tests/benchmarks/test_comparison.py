@@ -104,6 +104,7 @@ def test_a_comparison_is_a_table_and_json(pretended):
     assert "(3 rounds in turn of 10 steps after 2; below 1 the product is faster)" in printed
     assert "peaks, torch matmul 400.0 GFLOP/s, convolution 300.0 GFLOP/s" in printed
     assert "WARNING" not in printed
+    assert len(report["exchange"]) == 3, "before every round"
     cores = comparison_table(report | {"exchange": [8e10, 4e10, 9e10]})
     assert "median 80.00 GB/s, 40.00 GB/s to 90.00 GB/s (written by one, read by" in cores
     assert "core to core" not in comparison_table(report | {"exchange": [None] * 3})

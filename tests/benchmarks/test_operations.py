@@ -82,8 +82,12 @@ def test_the_worst_operation_comes_first(monkeypatch, capsys):
 
     monkeypatch.setattr(operations, "find_spec", lambda name: object())
     monkeypatch.setattr(operations, "measure", measured)
+    rates = iter([8e10, 4e10])
+    monkeypatch.setattr(operations, "exchange_rate", lambda: next(rates))
     operations.main(["--models=look", "--rounds=2", "--threads=1"])
-    rows = capsys.readouterr().out.splitlines()[2:5]
+    printed = capsys.readouterr().out.splitlines()
+    assert "before and after: median 60.00 GB/s, 40.00 GB/s to 80.00 GB/s" in printed[-1]
+    rows = printed[2:5]
     wanted = [SHAPES[name].title for name in ("valid", "same", "padded")]
     assert [row.split("|")[1].strip() for row in rows] == wanted
 

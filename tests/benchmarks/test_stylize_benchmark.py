@@ -1,6 +1,7 @@
 """What `benchmarks/stylize.py` compares is the same work; no test looks at how long it took."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from benchmarks.stylize_product import StylizeProduct
 from retrojax.inference import stylize as product
 from retrojax.inference.bundle import load_bundle, save_bundle
 from retrojax.inference.photo import decode
-from retrojax.models import ResNetGenerator
+from retrojax.models import MLPGenerator, ResNetGenerator
 
 ROOT = Path(__file__).parents[2]
 SIZE = (56, 40)
@@ -119,6 +120,21 @@ def test_pytorch_is_asked_for_looks_alone(network, monkeypatch, capsys):
     assert "the generator of looks alone" in capsys.readouterr().err
 
 
+def test_a_model_that_changes_no_photograph_is_refused(tmp_path, capsys):
+    module = MLPGenerator(shape=(2,), widths=(3,))
+    save_bundle(
+        tmp_path / "points",
+        variables=module.init(jax.random.key(0), jnp.zeros((1, 2))),
+        generator_name="fully-connected",
+        generator_options={"shape": [2], "widths": [3]},
+        about={},
+    )
+    with pytest.raises(SystemExit) as stopped:
+        stylize.main([f"--model={tmp_path / 'points'}"])
+    assert stopped.value.code == 2
+    assert "--model: a MLPGenerator makes images from noise" in capsys.readouterr().err
+
+
 def test_pytorchs_generator_has_the_products_outputs(handed_over):
     pytest.importorskip("torch").set_num_threads(1)
     from benchmarks.torch_stylize import TorchStylize
@@ -175,8 +191,12 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, says, capsys, monkey
 
 
 @pytest.mark.slow
-def test_started_by_its_path_it_prints_and_writes(tmp_path):
+@pytest.mark.parametrize("model", ["faded-print", "trained"])
+def test_started_by_its_path_it_prints_and_writes(model, network, tmp_path):
+    # A folder is one below the working directory.
+    shutil.copytree(network, tmp_path / "trained")
     options = ["--photographs=2", "--width=56", "--height=40", "--rounds=1", "--json=s.json"]
+    options += [f"--model={model}"]
     command = [sys.executable, str(ROOT / "benchmarks" / "stylize.py"), *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
