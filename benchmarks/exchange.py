@@ -2,7 +2,8 @@
 
 The cores of a virtual machine may lie on one cache of the host or on two, from minute to minute. A
 step that hands its maps from core to core then has two speeds; one whose threads keep theirs has
-not. On two cores of an AMD EPYC server: 75 to 90 GB/s, or 45 to 55.
+not. The level depends on the process; in one process the rate falls by half. On two cores of an AMD
+EPYC server beside a training step: 43 to 49 GB/s, or 24 to 30.
 """
 
 import os
